@@ -1,0 +1,202 @@
+"""From config to objects: the only file that knows both."""
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from segdla import __version__, engine, losses
+from segdla import config as configs
+from segdla.checkpoint import Checkpoint, find_checkpoint, read_training, read_weights
+from segdla.config import Config
+from segdla.data.camvid import camvid
+from segdla.data.dataset import SegmentationDataset, Source
+from segdla.data.folder import folder
+from segdla.data.loader import TrainingKeys, evaluation_batches, evaluation_loader, training_batches
+from segdla.data.scenes import Scenes
+from segdla.data.transforms import TrainingTransform
+from segdla.errors import UserError
+from segdla.inference import Predictor, Segmenter, flip, merged_by, multiscale, sliding_window
+from segdla.models.dla import VARIANTS
+from segdla.models.segmenter import DLASeg
+from segdla.models.weights import load_weights, read_state_dict
+from segdla.report import RunLog, console
+
+
+def _scenes(data: configs.ScenesConfig, split: str) -> Source:
+    return Scenes(split, getattr(data, split), data.size)
+
+
+def _camvid(data: configs.CamVidConfig, split: str) -> Source:
+    return camvid(data.root, split, data.protocol)
+
+
+def _folder(data: configs.FolderConfig, split: str) -> Source:
+    files = getattr(data, split)
+    if files is None:
+        raise UserError(f"the config has no data.{split}; add its images and masks")
+    return folder(
+        data.root,
+        data.classes,
+        images=files.images,
+        masks=files.masks,
+        list_file=files.list,
+        colors=data.colors,
+        ignore=data.ignore,
+    )
+
+
+DATASETS = {"scenes": _scenes, "camvid": _camvid, "folder": _folder}
+
+
+def source(config: Config, split: str) -> Source:
+    """One split (train, val, test) of the config's data set."""
+    return DATASETS[config.data.dataset](config.data, split)
+
+
+def model(config: Config, num_classes: int) -> DLASeg:
+    """The network, freshly initialised; ``model.weights`` are the caller's to load."""
+    m = config.model
+    return DLASeg(VARIANTS[m.backbone](), num_classes, m.output_stride, m.upsample, m.mean, m.std)
+
+
+def device(name: str) -> torch.device:
+    """A torch device by name; ``auto`` is CUDA, else MPS, else the CPU. Raises UserError where it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} can't be used here ({str(error).splitlines()[0]}); try auto or cpu") from None
+    return torch.device(name)
+
+
+def num_workers(config: Config) -> int:
+    return min(8, os.cpu_count() or 1) if config.data.workers is None else config.data.workers
+
+
+def validation_batches(config: Config, split_source: Source, on: torch.device):
+    """A function that gives the source's whole images, batch by batch, at each call."""
+    loader = evaluation_loader(
+        SegmentationDataset(split_source), config.eval.batch_size, num_workers(config), on.type == "cuda"
+    )
+    return lambda: evaluation_batches(loader)
+
+
+def train(config: Config, run: Path, resume: bool) -> bool:
+    """Train in the folder ``run``; True when it got to the end, False when a signal stopped it.
+
+    Nothing is written before data, network and (with ``resume``) training state are all there.
+    """
+    t = config.train
+    on = device(t.device)
+    torch.manual_seed(t.seed)
+    train_source, val_source = source(config, "train"), source(config, "val")
+    network = model(config, len(train_source.classes))
+    if config.model.weights and not resume:
+        load_weights(network, read_state_dict(config.model.weights), config.model.weights)
+    network.to(on, memory_format=torch.channels_last if t.channels_last else torch.contiguous_format)
+    steps_per_epoch = -(-len(train_source) // t.batch_size)
+    num_steps = t.epochs * steps_per_epoch
+    optimizer = torch.optim.SGD(
+        network.parameters(), t.lr, momentum=t.momentum, weight_decay=t.weight_decay, nesterov=False
+    )
+    schedule = partial(poly, num_steps=num_steps, power=t.power, warmup_steps=t.warmup_steps)
+    training = engine.Training(network, optimizer, LambdaLR(optimizer, schedule))
+    if resume:
+        training.load_state_dict(read_training(run))
+        if training.step >= num_steps:
+            raise UserError(f"{run} is finished ({training.step} steps); to go on, add train.epochs={2 * t.epochs}")
+
+    a = config.data.augment
+    transform = TrainingTransform(config.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.transforms)
+    dataset = SegmentationDataset(train_source, transform, t.seed)
+    keys = TrainingKeys(len(dataset), t.batch_size, num_steps, t.seed, training.step)
+    batches = training_batches(dataset, keys, num_workers(config), on.type == "cuda")
+    classes = train_source.classes
+    card = {
+        "config": config.model_dump(mode="json"),
+        "classes": classes.names,
+        "palette": classes.palette,
+        "protocol": classes.protocol,
+        "version": __version__,
+    }
+
+    parameters = sum(p.numel() for p in network.parameters())
+    console.print(
+        f"{config.model.backbone}, output stride {config.model.output_stride}, {len(classes)} classes, "
+        f"{parameters / 1e6:.2f} M parameters, on {on} in {t.precision}\n"
+        f"{config.data.dataset}: {len(train_source)} images to train on, {len(val_source)} to validate\n"
+        f"{t.epochs} epochs of {steps_per_epoch} steps of {t.batch_size} images"
+        + (f", from step {training.step} on" if resume else "")
+        + f"; everything goes to {run}/",
+        soft_wrap=True,
+    )
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        (run / "config.yaml").write_text(configs.dump(config))
+        with RunLog(run, classes.names, classes.palette, training.step, num_steps) as log:
+            return engine.train(
+                training,
+                engine.in_precision(network, on, t.precision),
+                losses.cross_entropy,
+                batches,
+                validation_batches(config, val_source, on),
+                log,
+                card,
+                device=on,
+                num_steps=num_steps,
+                steps_per_epoch=steps_per_epoch,
+                eval_every=t.eval_every,
+                report_every=t.report_every,
+            )
+    except UserError:
+        if training.step < steps_per_epoch and not resume:  # nothing to go on from: leave no husk of a run
+            shutil.rmtree(run)
+        raise
+
+
+def poly(step: int, num_steps: int, power: float, warmup_steps: int) -> float:
+    """The share of the learning rate in force at a step: a linear warm-up from 1 %, then (1 - progress)^power."""
+    warmup = min(1.0, 0.01 + 0.99 * step / warmup_steps) if warmup_steps else 1.0
+    return warmup * (1 - min(step, num_steps) / num_steps) ** power
+
+
+def trained(checkpoint: Checkpoint, config: Config, on: torch.device) -> DLASeg:
+    """The network of a checkpoint, ready to predict."""
+    network = model(config, len(checkpoint.card["classes"]))
+    load_weights(network, checkpoint.state_dict, str(checkpoint.path))
+    return network.to(on, memory_format=torch.channels_last).eval()
+
+
+def predictor(
+    forward: Predictor,
+    *,
+    merge: str,
+    scales: tuple[float, ...] = (1.0,),
+    with_flip: bool = False,
+    window: tuple[int, int] | None = None,
+    overlap: float = 0.25,
+) -> Predictor:
+    """What a model's ``forward`` becomes at test time; plain, where nothing is to be merged."""
+    if scales == (1.0,) and not with_flip and window is None:
+        return forward
+    predict = merged_by(merge, forward)
+    if window is not None:
+        predict = sliding_window(predict, window, overlap)
+    if with_flip:
+        predict = flip(predict)
+    return multiscale(predict, scales)
+
+
+def load(place: str | Path | None = None, device_name: str = "auto") -> Segmenter:
+    """A trained network, from a run, a checkpoint, or (None) the newest run, as one object that predicts."""
+    checkpoint = read_weights(find_checkpoint(None if place is None else str(place)))
+    config = configs.parse(checkpoint.card["config"], source=str(checkpoint.path))
+    on = device(device_name)
+    card = checkpoint.card
+    palette = tuple(map(tuple, card["palette"]))
+    return Segmenter(trained(checkpoint, config, on), tuple(card["classes"]), palette, on, checkpoint.path)

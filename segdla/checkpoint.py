@@ -1,0 +1,109 @@
+"""Files of a run: weights with all that is needed to use them, the state to resume from, and how runs are found.
+
+runs/<name>/    config.yaml, metrics.jsonl, curves.png, samples/, events of TensorBoard,
+                best.safetensors (weights; its header says what they are), last.pt (training state), eval_*.json
+"""
+
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from segdla.errors import UserError
+
+BEST = "best.safetensors"
+LAST = "last.pt"
+_FORMAT = "segdla checkpoint 1"
+
+
+class Checkpoint(NamedTuple):
+    path: Path
+    state_dict: dict[str, Tensor]
+    card: dict[str, Any]  # config, classes, palette, protocol, scores, step, version
+
+
+def save_weights(path: Path, state_dict: dict[str, Tensor], card: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
+    content = save(tensors, metadata={"format": _FORMAT, "card": json.dumps(card)})
+    _write_whole(path, lambda file: file.write(content))
+
+
+def read_weights(path: Path) -> Checkpoint:
+    """Read a checkpoint. Raises UserError where the file is not one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state_dict = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is not a checkpoint of segdla ({error}); give a run or its {BEST}") from error
+    if metadata.get("format") != _FORMAT:
+        raise UserError(
+            f"{path} holds weights but was not written by segdla's training; start from it with model.weights={path}"
+        )
+    return Checkpoint(path, state_dict, json.loads(metadata["card"]))
+
+
+def save_training(path: Path, state: dict[str, Any]) -> None:
+    """Write the training state, whole or not at all."""
+    _write_whole(path, lambda file: torch.save(state, file))
+
+
+def read_training(run: Path) -> dict[str, Any]:
+    """The training state of a run. Raises UserError where it has none that can be read."""
+    path = run / LAST
+    if not path.is_file():
+        raise UserError(f"cannot resume {run}: it has no {LAST}; give a run that was stopped, such as runs/NAME")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:
+        raise UserError(f"{path} is not a training state of segdla ({str(error).splitlines()[0]})") from error
+
+
+def find_checkpoint(place: str | None, runs: Path = Path("runs")) -> Path:
+    """The checkpoint file of a run or path; of the newest run below ``runs`` where no place is given."""
+    if place is None:
+        found = sorted(runs.glob(f"*/{BEST}"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise UserError(f"no trained run in {runs.resolve()}; train one (python tools/train.py "
+                            "configs/quickstart.yaml) or name a run or checkpoint")
+        return found[-1]
+    path = Path(place)
+    if path.is_dir():
+        if not (path / BEST).is_file():
+            raise UserError(f"{path} has no {BEST}: no evaluation has finished there; resume it, or name another run")
+        return path / BEST
+    if not path.is_file():
+        raise UserError(f"no run or checkpoint at {path}; runs are folders such as {runs}/NAME")
+    return path
+
+
+def unused(path: Path) -> Path:
+    """``path``, or the first of ``path-2``, ``path-3``, ... that does not exist yet."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
+
+
+def _write_whole(path: Path, write: Callable) -> None:
+    # Under another name first, so that a crash or a full disk leaves the previous file as it was.
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}; what was there before is untouched") from error

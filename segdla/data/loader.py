@@ -1,0 +1,98 @@
+"""Batches: one stream of sample keys for a whole training run, and whole images for evaluation."""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from segdla.data.dataset import Sample, SegmentationDataset
+from segdla.errors import UserError
+
+
+class Batch(NamedTuple):
+    images: Tensor  # (B,3,H,W) uint8
+    targets: Tensor  # (B,H,W) uint8
+    names: tuple[str, ...]
+
+
+class TrainingKeys:
+    """Batches of (epoch, index) keys from ``first_step`` to the run's last step.
+
+    Every epoch is a permutation of its own, drawn from (seed, epoch); batches are cut from their concatenation, so no
+    sample is dropped and the stream from step k on is the same however the run got there.
+    """
+
+    def __init__(self, num_samples: int, batch_size: int, num_steps: int, seed: int, first_step: int = 0):
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.num_steps = num_steps
+        self.seed = seed
+        self.first_step = first_step
+
+    def __len__(self) -> int:
+        return self.num_steps - self.first_step
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        drawn, order = -1, np.empty(0, int)
+        for step in range(self.first_step, self.num_steps):
+            keys = []
+            for position in range(step * self.batch_size, (step + 1) * self.batch_size):
+                epoch, place = divmod(position, self.num_samples)
+                if epoch != drawn:
+                    drawn, order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
+                keys.append((epoch, int(order[place])))
+            yield keys
+
+
+def training_batches(dataset: SegmentationDataset, keys: TrainingKeys, workers: int, pin: bool) -> Iterator[Batch]:
+    """The batches of a run, in order. Raises a sample's UserError when its turn comes."""
+    loader = DataLoader(dataset, batch_sampler=keys, collate_fn=_stack_by_size, **_worker_options(workers, pin))
+    return (batch for (batch,) in _raising(loader))
+
+
+def evaluation_loader(dataset: SegmentationDataset, batch_size: int, workers: int, pin: bool) -> DataLoader:
+    """Whole images in order, for ``evaluation_batches``; its workers live as long as it does."""
+    keys = [(0, index) for index in range(len(dataset))]
+    chunks = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
+    return DataLoader(dataset, batch_sampler=chunks, collate_fn=_stack_by_size, **_worker_options(workers, pin))
+
+
+def evaluation_batches(loader: DataLoader) -> Iterator[Batch]:
+    """The loader's images, each batch of one size: where sizes differ, batches are smaller, never padded."""
+    return (batch for batches in _raising(loader) for batch in batches)
+
+
+def _worker_options(workers: int, pin: bool) -> dict:
+    return {
+        "num_workers": workers,
+        "pin_memory": pin,
+        "worker_init_fn": _start_worker,
+        "persistent_workers": workers > 0,
+    }
+
+
+def _start_worker(worker: int) -> None:
+    cv2.setNumThreads(0)  # a worker is a thread already: more of them only get in each other's way
+
+
+def _stack_by_size(samples: list[Sample | UserError]) -> list[Batch] | UserError:
+    for sample in samples:
+        if isinstance(sample, UserError):
+            return sample
+    batches = []
+    for _, group in groupby(samples, key=lambda sample: sample.image.shape):
+        images, targets, names = zip(*group, strict=True)
+        batches.append(Batch(torch.stack(images), torch.stack(targets), names))
+    return batches
+
+
+def _raising(loader: Iterable[list[Batch] | UserError]) -> Iterator[list[Batch]]:
+    for batches in loader:
+        if isinstance(batches, UserError):
+            raise batches
+        yield batches

@@ -1,0 +1,159 @@
+"""A picture being painted: camera, light, and the one way by which a shape gets into image and mask.
+
+The world is in metres, x right, y up, z ahead. Colour and label share one four-channel canvas, and every shape is
+filled into it once, so that an image and its mask cannot disagree.
+"""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+NAMES = ("sky", "building", "road", "pavement", "tree", "car", "person", "pole", "sign")
+PALETTE = (
+    (70, 130, 180), (70, 70, 70), (128, 64, 128), (244, 35, 232), (107, 142, 35),
+    (0, 0, 142), (220, 20, 60), (153, 153, 153), (220, 220, 0),
+)  # fmt: skip
+IGNORE = 255
+SKY, BUILDING, ROAD, PAVEMENT, TREE, CAR, PERSON, POLE, SIGN = range(len(NAMES))
+SUPERSAMPLING = 2
+SUBPIXEL_BITS = 4
+FAR = 70.0
+# (probability, zenith, horizon, light on surfaces, strength of cast shadows, share of lit windows)
+_WEATHERS = (
+    (0.55, (80, 135, 210), (205, 218, 232), (1.05, 1.03, 1.0), 0.35, 0.0),
+    (0.3, (160, 166, 174), (208, 210, 212), (0.9, 0.92, 0.94), 0.12, 0.1),
+    (0.1, (78, 92, 150), (244, 178, 124), (0.9, 0.78, 0.7), 0.3, 0.25),
+    (0.05, (16, 20, 40), (62, 54, 62), (0.5, 0.52, 0.62), 0.0, 0.45),
+)
+WALLS = (
+    (150, 84, 66), (178, 112, 84), (214, 188, 140), (226, 208, 176), (150, 118, 92), (196, 160, 104),
+    (128, 84, 66), (200, 140, 124), (170, 162, 150), (134, 150, 160), (160, 96, 84), (188, 128, 92),
+)  # fmt: skip
+LEAVES = ((74, 104, 46), (98, 122, 50), (54, 88, 58), (128, 120, 50), (150, 98, 44))
+
+
+@dataclass
+class Canvas:
+    """The picture being painted, the camera that sees it and the light that falls on it."""
+
+    rng: np.random.Generator
+    pixels: np.ndarray  # (rows, columns, 4) uint8: red, green, blue, label
+    focal: float
+    center: float
+    horizon: float
+    eye: float  # height of the camera above the road
+    drift: float  # lateral position of the camera on the road
+    bend: float  # sideways shift of the street at z metres: bend * z²
+    light: np.ndarray
+    haze: np.ndarray
+    density: float
+    sun: tuple[float, float]  # where the shadow of a one-metre stick ends, (x, z)
+    shadow_strength: float
+    lit_windows: float
+    shadows: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def near(self) -> float:
+        """The depth at which the ground enters the picture, less a margin."""
+        return 0.8 * self.focal * self.eye / (self.pixels.shape[0] - self.horizon)
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """World points (..., 3) to canvas coordinates (..., 2)."""
+        x, y, z = np.moveaxis(points, -1, 0)
+        columns = self.center + self.focal * (x - self.drift + self.bend * z * z) / z
+        return np.stack((columns, self.horizon + self.focal * (self.eye - y) / z), axis=-1)
+
+    def upright(self, x: float, z: float, outline: np.ndarray) -> np.ndarray:
+        """An outline (..., 2) in metres, (right, up) of the ground point (x, z), facing the camera."""
+        foot = self.project(np.array((x, 0.0, z)))
+        return foot + np.asarray(outline) * (self.focal / z, -self.focal / z)
+
+    def flat(self, outline: np.ndarray) -> np.ndarray:
+        """An outline (..., 2) of (x, z) on the ground."""
+        x, z = np.moveaxis(np.asarray(outline, dtype=float), -1, 0)
+        return self.project(np.stack((x, np.zeros_like(x), np.maximum(z, self.near)), axis=-1))
+
+    def paint(self, polygons: np.ndarray, color, label: int, depth: float = 0.0, glows: bool = False) -> None:
+        """Fill polygons (..., corners, 2) with a colour and a label; where an even number of them overlap is a hole."""
+        clarity = np.exp(-self.density * depth)
+        shade = np.asarray(color) * (1.0 if glows else self.light) * clarity + self.haze * (1 - clarity)
+        corners = np.rint(polygons * 2**SUBPIXEL_BITS).astype(np.int32)
+        corners = list(corners.reshape(-1, *corners.shape[-2:]))
+        cv2.fillPoly(self.pixels, corners, (*shade.tolist(), label), cv2.LINE_8, SUBPIXEL_BITS)
+
+    def pick(self, colors, spread: float = 12.0) -> np.ndarray:
+        """One of the colours, slightly changed."""
+        return np.clip(colors[self.rng.integers(len(colors))] + self.rng.normal(0, spread, 3), 8, 250)
+
+    def chance(self, probability: float) -> bool:
+        return self.rng.random() < probability
+
+
+def new_canvas(rng: np.random.Generator, height: int, width: int) -> Canvas:
+    _, zenith, horizon_color, light, shadow_strength, lit_windows = _WEATHERS[
+        rng.choice(len(_WEATHERS), p=[weather[0] for weather in _WEATHERS])
+    ]
+    rows, columns = height * SUPERSAMPLING, width * SUPERSAMPLING
+    haze = np.array(horizon_color) + rng.normal(0, 8, 3)
+    canvas = Canvas(
+        rng=rng,
+        pixels=np.zeros((rows, columns, 4), np.uint8),
+        focal=rng.uniform(0.8, 1.05) * np.sqrt(rows * columns),
+        center=columns * rng.uniform(0.38, 0.62),
+        horizon=rows * rng.uniform(0.38, 0.5),
+        eye=rng.uniform(1.8, 2.6),
+        drift=rng.choice((-1, 1)) * rng.uniform(0.8, 2.2),
+        bend=rng.choice((0.0, rng.uniform(-0.004, 0.004))),
+        light=np.array(light) * rng.normal(1, 0.06) * rng.normal(1, 0.04, 3),
+        haze=haze,
+        density=rng.choice((0.002, 0.005, rng.uniform(0.01, 0.02)), p=(0.5, 0.4, 0.1)),
+        sun=(rng.choice((-1, 1)) * rng.uniform(0.3, 1.4), rng.uniform(-0.5, 1.0)),
+        shadow_strength=shadow_strength * rng.uniform(0.7, 1.2),
+        lit_windows=lit_windows,
+    )
+    _sky(canvas, np.array(zenith) + rng.normal(0, 10, 3), haze)
+    return canvas
+
+
+def noise(rng: np.random.Generator, rows: int, columns: int, cells: int) -> np.ndarray:
+    """Smooth noise (rows, columns) float32 around zero with about `cells` bumps across."""
+    small = rng.standard_normal((max(2, cells * rows // columns), cells), dtype=np.float32)
+    return cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR)
+
+
+def _sky(canvas: Canvas, zenith: np.ndarray, haze: np.ndarray) -> None:
+    fall = np.linspace(0, 1.9, 48)[:, None, None].clip(0, 1)
+    clouds = noise(canvas.rng, 48, 64, 5) + 0.7 * noise(canvas.rng, 48, 64, 13) + canvas.rng.uniform(-1.2, 0.6)
+    cover = canvas.rng.uniform(0.3, 0.9) * np.clip(clouds, 0, 1)[..., None]
+    clear = zenith * (1 - fall) + haze * fall
+    sky = clear * (1 - cover) + (0.35 * haze + 0.65 * haze.max()) * cover
+    rows, columns = canvas.pixels.shape[:2]
+    canvas.pixels[..., :3] = cv2.resize(np.clip(sky, 0, 255).astype(np.uint8), (columns, rows))
+
+
+def blobs(rng: np.random.Generator, centers: np.ndarray, radii: np.ndarray, corners: int = 9) -> np.ndarray:
+    """Irregular round outlines (blobs, corners, 2) about centers (blobs, 2) with radii (blobs, 1 or 2)."""
+    angles = np.linspace(0, 2 * np.pi, corners, endpoint=False) + rng.uniform(0, 1, (len(centers), 1))
+    reach = rng.uniform(0.7, 1.15, angles.shape)[..., None] * radii[:, None]
+    return centers[:, None] + reach * np.stack((np.cos(angles), np.sin(angles)), axis=-1)
+
+
+def regular(corners: int, radius: float = 1.0, turn: float = 0.5) -> np.ndarray:
+    """A regular polygon (corners, 2); turned by half a step it stands on an edge."""
+    angles = (np.arange(corners) + turn) * 2 * np.pi / corners - np.pi / 2
+    return radius * np.stack((np.cos(angles), np.sin(angles)), axis=-1)
+
+
+def limb(start: tuple[float, float], end: tuple[float, float], width: float) -> np.ndarray:
+    """A straight bar (4, 2) of the given width."""
+    start, end = np.array(start), np.array(end)
+    along = (end - start) / np.linalg.norm(end - start)
+    across = np.array((-along[1], along[0])) * width / 2
+    return np.stack((start + across, start - across, end - across, end + across))
+
+
+def rectangles(left, right, low, high) -> np.ndarray:
+    """Corner coordinates (..., 4, 2) of axis-aligned rectangles."""
+    left, right, low, high = np.broadcast_arrays(left, right, low, high)
+    return np.stack((left, low, right, low, right, high, left, high), axis=-1).reshape(*left.shape, 4, 2).astype(float)

@@ -1,0 +1,124 @@
+"""Augmentation: one affine warp that touches only the crop's pixels, then albumentations on the crop."""
+
+import difflib
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+# Importing albumentations asks the network for news of it unless told not to; nothing here may need a network.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations as A
+
+from segdla.data.dataset import IGNORE_INDEX
+from segdla.errors import UserError
+
+
+class AffineCrop(A.DualTransform):
+    """Scale, rotate, flip and crop as a single warp: images reflected beyond their border, masks ignored there.
+
+    height, width: of the crop, in pixels. scale: range of the magnification, drawn uniformly. rotate: largest angle in
+    degrees. flip: probability of a left-right flip. The crop lies anywhere inside the magnified image, or around it
+    where it is larger.
+    """
+
+    class InitSchema(A.DualTransform.InitSchema):
+        height: int
+        width: int
+        scale: tuple[float, float]
+        rotate: float
+        flip: float
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        scale: tuple[float, float] = (1.0, 1.0),
+        rotate: float = 0.0,
+        flip: float = 0.0,
+        p: float = 1.0,
+    ):
+        super().__init__(p=p)
+        self.height = height
+        self.width = width
+        self.scale = scale
+        self.rotate = rotate
+        self.flip = flip
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        height, width = params["shape"][:2]
+        scale = self.py_random.uniform(*self.scale)
+        angle = math.radians(self.py_random.uniform(-self.rotate, self.rotate))
+        mirror = -1 if self.py_random.random() < self.flip else 1
+        center_y = self._crop_start(height * scale, self.height) + self.height / 2
+        center_x = self._crop_start(width * scale, self.width) + self.width / 2
+        cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+        linear = np.array([[mirror * cos, mirror * -sin], [sin, cos]])
+        # From the source's pixel centres to the crop's: both lie half a pixel inside the pixels' corners.
+        source_center = np.array([center_x, center_y]) / scale - 0.5
+        crop_center = np.array([self.width, self.height]) / 2 - 0.5
+        return {"matrix": np.hstack([linear, (crop_center - linear @ source_center)[:, None]])}
+
+    def _crop_start(self, available: float, wanted: int) -> int:
+        # Whole pixels, so that an unscaled crop is a copy and not a blur.
+        room = round(available) - wanted
+        return self.py_random.randint(min(0, room), max(0, room))
+
+    def apply(self, img: np.ndarray, matrix: np.ndarray, **params: Any) -> np.ndarray:
+        return self._warp(img, matrix, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
+
+    def apply_to_mask(self, mask: np.ndarray, matrix: np.ndarray, **params: Any) -> np.ndarray:
+        return self._warp(mask, matrix, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+
+    def _warp(self, array: np.ndarray, matrix: np.ndarray, interpolation: int, border: int) -> np.ndarray:
+        size = (self.width, self.height)  # OpenCV's order
+        return cv2.warpAffine(array, matrix, size, flags=interpolation, borderMode=border, borderValue=IGNORE_INDEX)
+
+
+class TrainingTransform:
+    """``transform(image, target, seed)``: a crop of (height, width), the same for the same seed.
+
+    ``extra`` names further albumentations, applied to the crop in order. Raises UserError where one does not exist or
+    does not take its arguments.
+    """
+
+    def __init__(
+        self,
+        crop: tuple[int, int],
+        scale: tuple[float, float],
+        rotate: float,
+        flip: float,
+        jitter: float,
+        extra: Sequence[Mapping[str, Mapping[str, Any] | None]] = (),
+    ):
+        transforms: list[A.BasicTransform] = [AffineCrop(*crop, scale=scale, rotate=rotate, flip=flip)]
+        if jitter:
+            span = (1 - jitter, 1 + jitter)
+            transforms.append(A.ColorJitter(brightness=span, contrast=span, saturation=span, hue=(0, 0), p=1))
+        transforms += [_by_name(name, arguments or {}) for entry in extra for name, arguments in entry.items()]
+        self.compose = A.Compose(transforms)
+
+    def __call__(self, image: np.ndarray, target: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        # Under loader workers albumentations would draw the same numbers in each of them, every epoch anew.
+        self.compose.set_random_seed(seed)
+        result = self.compose(image=image, mask=target)
+        return result["image"], result["mask"]
+
+
+def _by_name(name: str, arguments: Mapping[str, Any]) -> A.BasicTransform:
+    known = {n: t for n, t in vars(A).items() if isinstance(t, type) and issubclass(t, A.BasicTransform)}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        raise UserError(f"data.augment.transforms: albumentations has no transform {name!r}{hint}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # an argument it does not know is a warning to albumentations
+        try:
+            return known[name](**arguments)
+        except (TypeError, ValueError, UserWarning) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"data.augment.transforms: {name} does not take {dict(arguments)}: {reason}") from None

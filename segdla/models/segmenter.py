@@ -1,0 +1,57 @@
+"""The segmentation network: normalise, backbone, decoder, classifier, logits at the input's size."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdla.models.ida import DLAUp
+from segdla.models.layers import init_weights
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class DLASeg(nn.Module):
+    """A backbone and IDA-up, as one fully convolutional network.
+
+    ``backbone`` is any module that turns images (B,3,H,W) into a list of maps described by its ``channels`` and
+    ``strides``; ``output_stride`` names the finest of them that the decoder uses. ``mean`` and ``std`` are those of
+    images scaled to 0..1.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        num_classes: int,
+        output_stride: int = 2,
+        upsample: str = "learned",
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ):
+        super().__init__()
+        assert output_stride in backbone.strides[:-1], f"output stride {output_stride} of {backbone.strides}"
+        self.first = backbone.strides.index(output_stride)
+        self.divisor = backbone.strides[-1]
+        self.backbone = backbone
+        self.decoder = DLAUp(backbone.channels[self.first :], backbone.strides[self.first :], upsample)
+        self.classifier = nn.Conv2d(self.decoder.out_channels, num_classes, 1)
+        init_weights(self.classifier)
+        # Part of the architecture, written in the checkpoint's config: not in the state dict, so that the authors'
+        # weights load strictly.
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """RGB images (B,3,H,W), uint8 or float in 0..255, any H and W, to logits (B,C,H,W)."""
+        height, width = images.shape[-2:]
+        x = (images - self.mean) / self.std
+        pad_bottom, pad_right = -height % self.divisor, -width % self.divisor
+        if pad_bottom or pad_right:
+            x = F.pad(x, (0, pad_right, 0, pad_bottom), mode="replicate")  # zeros would be an edge to the network
+        features = self.backbone(x)[self.first :]
+        logits = self.classifier(self.decoder(features))                       # (B,C,h,w) at the output stride
+        # Equal to the authors' fixed transposed convolution but at the border, which theirs darkens.
+        logits = F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        return logits[..., :height, :width]

@@ -1,0 +1,88 @@
+"""Weights from elsewhere: the authors' files, timm's, and our own, named as ours and loaded strictly.
+
+Dropped, by name: the 1000-class head ``fc`` of a classification network, the segmentation network's fixed ``up``
+(bilinear interpolation, which we compute), and the ``project`` of every Tree that has no Root of its own, which the
+authors' code builds but never uses.
+"""
+
+import pickle
+import re
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from segdla.errors import UserError
+from segdla.models.dla import Tree
+from segdla.models.segmenter import DLASeg
+
+_DECODER_PART = re.compile(r"dla_up\.ida_(\d+)\.(proj|up|node)_(\d+)")
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Tensors by name from a ``.safetensors`` file or a PyTorch one; no code in the file is ever run.
+
+    Raises UserError where the file is missing or holds no state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no weights file at {path}; give the path of a .pth or .safetensors file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{path} holds no weights that can be loaded safely ({reason})") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{path} holds no state dict (tensors by name); save model.state_dict() there")
+    return state
+
+
+def load_weights(model: DLASeg, state: dict[str, Tensor], source: str = "the weights") -> None:
+    """Load classification or segmentation weights, the authors', timm's or ours, into ``model``.
+
+    Every tensor must have its place and the right shape, and every place its tensor, but for what the module's
+    docstring lists; a classification network fills the backbone alone. Raises UserError otherwise.
+    """
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if any(name.startswith("base.") for name in state):
+        state = {_segmentation_name(name): t for name, t in state.items() if not name.startswith(("up.", "base.fc."))}
+    elif any(name.startswith("base_layer.") for name in state):
+        state = {f"backbone.{name}": t for name, t in state.items() if not name.startswith("fc.")}
+    dead = tuple(f"{name}.project." for name, m in model.named_modules() if isinstance(m, Tree) and m.root is None)
+    state = {name: t for name, t in state.items() if not name.startswith(dead)}
+
+    only_backbone = all(name.startswith("backbone.") for name in state)
+    expected = {n: t for n, t in model.state_dict().items() if n.startswith("backbone.") or not only_backbone}
+    # Files older than PyTorch 0.4 do not count batches, and nothing depends on the count.
+    missing = [n for n in expected if n not in state and not n.endswith("num_batches_tracked")]
+    unknown = [n for n in state if n not in expected]
+    misshapen = [
+        f"{n} {tuple(t.shape)} instead of {tuple(expected[n].shape)}"
+        for n, t in state.items()
+        if n in expected and t.shape != expected[n].shape
+    ]
+    for problem, names in (("lacks", missing), ("has unknown", unknown), ("has misshapen", misshapen)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise UserError(f"{source} does not fit this network: it {problem} {', '.join(names[:3])}{more}; "
+                            "check model.backbone, model.output_stride and the number of classes")
+    model.load_state_dict(state, strict=False)
+
+
+def _segmentation_name(name: str) -> str:
+    """The authors' segmentation names to ours."""
+    name = re.sub(r"^base\.", "backbone.", name)
+    name = re.sub(r"^fc\.0\.", "classifier.", name)
+
+    def decoder_part(match: re.Match) -> str:
+        ida, kind, index = match.groups()
+        index = int(index) - (kind == "node")  # their nodes count from 1
+        return f"decoder.idas.{ida}.{kind}s.{index}"
+
+    return _DECODER_PART.sub(decoder_part, name)

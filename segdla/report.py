@@ -1,0 +1,146 @@
+"""What a run says: progress and tables on the terminal, metrics.jsonl, TensorBoard, curves and sample pictures."""
+
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
+from rich.table import Table
+
+from segdla.visualize import sample_grid, write_curves, write_image
+
+Item = TypeVar("Item")
+_SECONDS_BETWEEN_LINES = 20  # where there is no terminal to draw a bar on
+
+console = Console(highlight=False)
+
+
+def score_table(scores: dict[str, Any], title: str) -> Table:
+    """IoU and accuracy a class, means below; a dash for a class that is neither in the truth nor predicted."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("class")
+    table.add_column("IoU %", justify="right")
+    table.add_column("accuracy %", justify="right")
+    for name, iou in scores["iou"].items():
+        table.add_row(name, _percent(iou), _percent(scores["accuracy"][name]))
+    table.add_section()
+    table.add_row("mean (mIoU)", _percent(scores["mean_iou"]), _percent(scores["mean_accuracy"]), style="bold")
+    table.add_row("all pixels", "", _percent(scores["pixel_accuracy"]))
+    return table
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Values as JSON, NaN as null."""
+    path.write_text(json.dumps(_plain(values), indent=2) + "\n")
+
+
+def progress(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
+    """The items, with a progress bar where there is a terminal."""
+    return track(items, description, total=total, console=console, transient=True, disable=not console.is_terminal)
+
+
+class RunLog:
+    """Everything that training reports, in one place.
+
+    folder: of the run. names, palette: of its classes. first_step, num_steps: what is done, and the whole; records of
+    later steps, which a run that was killed may have left behind, are dropped.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        palette: Sequence[tuple[int, int, int]],
+        first_step: int,
+        num_steps: int,
+    ):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.folder = folder
+        self.names = names
+        self.palette = palette
+        self.num_steps = num_steps
+        self.metrics = folder / "metrics.jsonl"
+        self.records = [r for r in _read_records(self.metrics) if r["step"] <= first_step]
+        self.metrics.write_text("".join(json.dumps(_plain(record)) + "\n" for record in self.records))
+        self.events = SummaryWriter(str(folder), purge_step=first_step + 1)
+        self.bar = Progress(
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(None), TextColumn("{task.fields[status]}"),
+            TextColumn("left"), TimeRemainingColumn(),
+            console=console, disable=not console.is_terminal, expand=True,
+        )  # fmt: skip
+        self.task = self.bar.add_task("train", total=num_steps, completed=first_step, status="")
+        self.last_line = time.monotonic()
+
+    def __enter__(self) -> "RunLog":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+        self.events.close()
+
+    def advance(self, step: int) -> None:
+        self.bar.update(self.task, completed=step)
+
+    def training(self, step: int, loss: float, lr: float, images_per_second: float, data_wait: float) -> None:
+        """The mean loss since the last report, and how fast it went; ``data_wait`` is a share of the time."""
+        self._record(step, loss=loss, lr=lr, images_per_second=images_per_second, data_wait=data_wait)
+        status = f"loss {loss:.3f}  lr {lr:.2g}  {images_per_second:.1f} images/s  waiting for data {data_wait:.0%}"
+        self.bar.update(self.task, completed=step, status=status)
+        if not console.is_terminal and time.monotonic() - self.last_line > _SECONDS_BETWEEN_LINES:
+            console.print(f"step {step}/{self.num_steps}  {status}", soft_wrap=True)
+            self.last_line = time.monotonic()
+
+    def evaluation(
+        self,
+        step: int,
+        epoch: int,
+        scores: dict[str, Any],
+        best: bool,
+        samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    ) -> None:
+        """Scores of an evaluation, and (image, target, prediction) of a few of its images."""
+        self._record(step, epoch=epoch, **scores)
+        grid = sample_grid(samples, self.names, self.palette)
+        write_image(self.folder / "samples" / f"step_{step:07}.png", grid)
+        self.events.add_image("val/samples", grid, step, dataformats="HWC")
+        write_curves(self.folder / "curves.png", self.records)
+        console.print(
+            f"epoch {epoch}  step {step}/{self.num_steps}  val mIoU {_percent(scores['mean_iou'])} %  "
+            f"pixel accuracy {_percent(scores['pixel_accuracy'])} %{'  (best so far)' if best else ''}",
+            soft_wrap=True,
+        )
+
+    def _record(self, step: int, **values: Any) -> None:
+        record = {"step": step, **values}
+        self.records.append(record)
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(_plain(record)) + "\n")
+        part = "val" if "mean_iou" in values else "train"
+        for key, value in values.items():
+            scalars = {f"{key}/{name}": v for name, v in value.items()} if isinstance(value, dict) else {key: value}
+            for name, scalar in scalars.items():
+                self.events.add_scalar(f"{part}/{name}", scalar, step)
+
+
+def _read_records(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]  # a killed run may leave half a line
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.2f}"

@@ -1,0 +1,94 @@
+"""Pictures: coloured masks, overlays, legends, sample grids and curves. Arrays are RGB uint8."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from segdla.errors import UserError
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def colorize(prediction: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """Class ids (H,W) uint8 to colours (H,W,3); ids without a colour are black."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette
+    return table[prediction]
+
+
+def overlay(image: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """A coloured mask (H,W,3) over its image (H,W,3)."""
+    return cv2.addWeighted(image, 1 - opacity, colors, opacity, 0)
+
+
+def legend(names: Sequence[str], palette: Sequence[tuple[int, int, int]], row: int = 22) -> np.ndarray:
+    """A column of colour patches with their class names."""
+    text_width = max(cv2.getTextSize(name, _FONT, 0.5, 1)[0][0] for name in names)
+    picture = np.full((row * len(names) + 8, text_width + 3 * row, 3), 255, np.uint8)
+    for i, (name, color) in enumerate(zip(names, palette, strict=True)):
+        top = 4 + i * row
+        cv2.rectangle(picture, (6, top + 3), (6 + row, top + row - 3), tuple(map(int, color)), cv2.FILLED)
+        cv2.putText(picture, name, (2 * row, top + row - 7), _FONT, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
+    return picture
+
+
+def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Two pictures side by side on white, both at the top."""
+    height = max(left.shape[0], right.shape[0])
+    parts = [
+        cv2.copyMakeBorder(part, 0, height - part.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+        for part in (left, right)
+    ]
+    return np.hstack(parts)
+
+
+def sample_grid(
+    samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    names: Sequence[str],
+    palette: Sequence[tuple[int, int, int]],
+    ignore_index: int = 255,
+) -> np.ndarray:
+    """Rows of image, truth and prediction, with a legend; a prediction is greyed where the truth is ignored."""
+    rows = []
+    for image, target, prediction in samples:
+        predicted = colorize(prediction, palette)
+        predicted[target == ignore_index] //= 3
+        rows.append(np.hstack([image, colorize(target, palette), predicted]))
+    width = max(row.shape[1] for row in rows)
+    rows = [cv2.copyMakeBorder(r, 0, 0, 0, width - r.shape[1], cv2.BORDER_CONSTANT) for r in rows]
+    return beside(np.vstack(rows), legend(names, palette))
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an RGB (H,W,3) or single-channel (H,W) array in the format of the suffix, making the folder.
+
+    Raises UserError where the file can't be written.
+    """
+    array = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    content = cv2.imencode(path.suffix, array)[1]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.tobytes())
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another place or make room") from error
+
+
+def write_curves(path: Path, records: Sequence[dict]) -> None:
+    """Loss, learning rate and mIoU over steps, from the records of metrics.jsonl, as one picture."""
+    # The object interface: pyplot keeps global state and looks for a screen.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axis, (key, label) in zip(
+        figure.subplots(1, 3), (("loss", "training loss"), ("lr", "learning rate"), ("mean_iou", "mIoU")), strict=True
+    ):
+        points = [(record["step"], record[key]) for record in records if key in record]
+        if points:
+            axis.plot(*zip(*points, strict=True), color="tab:blue", marker="." if len(points) < 60 else "")
+        axis.set(xlabel="step", title=label)
+        axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,67 @@
+"""Train a network: python tools/train.py CONFIG [section.key=value ...] [--name NAME] | --resume RUN"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from segdla import build, cli, config
+from segdla.checkpoint import BEST, LAST, read_weights, unused
+from segdla.errors import UserError
+from segdla.report import console, score_table
+
+
+def parser() -> argparse.ArgumentParser:
+    made = cli.parser("Train a network and keep everything about it in a run folder.")
+    made.add_argument("config", nargs="?", help="YAML file; see configs/ (not with --resume)")
+    made.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to the config")
+    made.add_argument("--name", help="of the run (default: the config's name, numbered if it is taken)")
+    made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    made.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run, under its own config")
+    return made
+
+
+def run_and_config(args: argparse.Namespace) -> tuple[Path, config.Config]:
+    """The run's folder and what to do there."""
+    if args.resume:
+        overrides = [word for word in (args.config, *args.overrides) if word]
+        if args.name or any("=" not in word for word in overrides):
+            raise UserError("--resume RUN takes the run's own name and config; leave out --name and CONFIG")
+        if not (args.resume / LAST).is_file():
+            raise UserError(f"cannot resume {args.resume}: there is no {args.resume / LAST}")
+        return args.resume, config.load(args.resume / "config.yaml", overrides)
+    if args.config is None:
+        raise UserError("name a config, such as configs/quickstart.yaml, or --resume a run")
+    settings = config.load(args.config, args.overrides)
+    run = args.runs / (args.name or Path(args.config).stem)
+    if args.name and run.exists():
+        raise UserError(f"{run} exists; choose another --name, or go on with it: --resume {run}")
+    return unused(run), settings
+
+
+def main(args: argparse.Namespace) -> int:
+    run, settings = run_and_config(args)
+    if not build.train(settings, run, resume=args.resume is not None):
+        console.print(f"stopped; go on with: python tools/train.py --resume {run}", soft_wrap=True)
+        return 130
+    checkpoint = read_weights(run / BEST)
+    scores = checkpoint.card["scores"]
+    console.print(score_table(scores, f"{run}: best on {scores['split']}, step {checkpoint.card['step']}"))
+    (run / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    console.print(
+        f"{100 * scores['mean_iou']:.2f} % mIoU\n"
+        f"look at {run}/samples/ (image, truth, prediction) and {run}/curves.png\n"
+        f"next: python tools/test.py {run} --multiscale\n"
+        f"      python tools/predict.py IMAGES --checkpoint {run}",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def entry(argv: Sequence[str] | None = None) -> int:
+    return cli.run(main, parser(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(entry())
