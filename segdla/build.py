@@ -2,10 +2,12 @@
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from segdla import __version__, engine, losses
@@ -15,7 +17,7 @@ from segdla.config import Config
 from segdla.data.camvid import camvid
 from segdla.data.dataset import SegmentationDataset, Source
 from segdla.data.folder import folder
-from segdla.data.loader import TrainingKeys, evaluation_batches, evaluation_loader, training_batches
+from segdla.data.loader import Batch, TrainingKeys, evaluation_batches, evaluation_loader, training_batches
 from segdla.data.scenes import Scenes
 from segdla.data.transforms import TrainingTransform
 from segdla.errors import UserError
@@ -51,6 +53,11 @@ def _folder(data: configs.FolderConfig, split: str) -> Source:
 
 DATASETS = {"scenes": _scenes, "camvid": _camvid, "folder": _folder}
 
+OPTIMIZERS = {
+    "sgd": lambda parameters, t: torch.optim.SGD(parameters, t.lr, t.momentum, weight_decay=t.weight_decay),
+    "adamw": lambda parameters, t: torch.optim.AdamW(parameters, t.lr, weight_decay=t.weight_decay),
+}
+
 
 def source(config: Config, split: str) -> Source:
     """One split (train, val, test) of the config's data set."""
@@ -74,11 +81,31 @@ def device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def precision(name: str, on: torch.device) -> str:
+    """The precision asked for, or fp32, which is said, where the device would only emulate bf16."""
+    native = {
+        "cpu": lambda: torch.backends.cpu.get_cpu_capability() in ("AVX512", "SVE256"),
+        "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+    }
+    if name == "bf16" and not native.get(on.type, lambda: True)():
+        console.print(f"{on} has no bf16: computing in fp32")
+        return "fp32"
+    return name
+
+
+def loss(config: Config, num_classes: int, on: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+    """The training loss over logits (B,C,H,W) and targets (B,H,W)."""
+    weights = config.train.class_weights
+    if weights is not None and len(weights) != num_classes:
+        raise UserError(f"train.class_weights has {len(weights)} numbers for {num_classes} classes; give one a class")
+    return partial(losses.cross_entropy, weights=None if weights is None else torch.tensor(weights, device=on))
+
+
 def num_workers(config: Config) -> int:
     return min(8, os.cpu_count() or 1) if config.data.workers is None else config.data.workers
 
 
-def validation_batches(config: Config, split_source: Source, on: torch.device):
+def whole_images(config: Config, split_source: Source, on: torch.device) -> Callable[[], Iterator[Batch]]:
     """A function that gives the source's whole images, batch by batch, at each call."""
     loader = evaluation_loader(
         SegmentationDataset(split_source), config.eval.batch_size, num_workers(config), on.type == "cuda"
@@ -86,37 +113,63 @@ def validation_batches(config: Config, split_source: Source, on: torch.device):
     return lambda: evaluation_batches(loader)
 
 
+def training_state(config: Config, network: DLASeg, num_steps: int) -> engine.Training:
+    """The network with its optimizer and schedule, at step 0."""
+    t = config.train
+    optimizer = OPTIMIZERS[t.optimizer](network.parameters(), t)
+    schedule = partial(poly, num_steps=num_steps, power=t.power, warmup_steps=t.warmup_steps)
+    return engine.Training(network, optimizer, LambdaLR(optimizer, schedule))
+
+
+def resume_from(run: Path, training: engine.Training) -> None:
+    """Bring a training state to where the run stopped. Raises UserError where it does not fit."""
+    state = read_training(run)
+    try:
+        training.load_state_dict(state)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"the state of {run} does not fit the config; resume without changing model, data or train.optimizer"
+        ) from error
+
+
 def train(config: Config, run: Path, resume: bool) -> bool:
     """Train in the folder ``run``; True when it got to the end, False when a signal stopped it.
 
     Nothing is written before data, network and (with ``resume``) training state are all there.
     """
-    t = config.train
+    t, a = config.train, config.data.augment
     on = device(t.device)
+    computing = precision(t.precision, on)
     torch.manual_seed(t.seed)
     train_source, val_source = source(config, "train"), source(config, "val")
-    network = model(config, len(train_source.classes))
+    classes = train_source.classes
+    objective = loss(config, len(classes), on)
+    network = model(config, len(classes))
     if config.model.weights and not resume:
         load_weights(network, read_state_dict(config.model.weights), config.model.weights)
     network.to(on, memory_format=torch.channels_last if t.channels_last else torch.contiguous_format)
+
     steps_per_epoch = -(-len(train_source) // t.batch_size)
     num_steps = t.epochs * steps_per_epoch
-    optimizer = torch.optim.SGD(
-        network.parameters(), t.lr, momentum=t.momentum, weight_decay=t.weight_decay, nesterov=False
-    )
-    schedule = partial(poly, num_steps=num_steps, power=t.power, warmup_steps=t.warmup_steps)
-    training = engine.Training(network, optimizer, LambdaLR(optimizer, schedule))
+    training = training_state(config, network, num_steps)
     if resume:
-        training.load_state_dict(read_training(run))
+        resume_from(run, training)
         if training.step >= num_steps:
             raise UserError(f"{run} is finished ({training.step} steps); to go on, add train.epochs={2 * t.epochs}")
-
-    a = config.data.augment
     transform = TrainingTransform(config.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.transforms)
     dataset = SegmentationDataset(train_source, transform, t.seed)
     keys = TrainingKeys(len(dataset), t.batch_size, num_steps, t.seed, training.step)
     batches = training_batches(dataset, keys, num_workers(config), on.type == "cuda")
-    classes = train_source.classes
+
+    console.print(
+        f"{config.model.backbone}, output stride {config.model.output_stride}, {len(classes)} classes, "
+        f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, on {on} in {computing}\n"
+        f"{classes.protocol or config.data.dataset}: {len(train_source)} images to train on, "
+        f"{len(val_source)} to validate\n"
+        f"{t.epochs} epochs of {steps_per_epoch} steps of {t.batch_size} images"
+        f"{f', from step {training.step} on' if resume else ''}; everything goes to {run}/",
+        soft_wrap=True,
+    )
     card = {
         "config": config.model_dump(mode="json"),
         "classes": classes.names,
@@ -124,27 +177,16 @@ def train(config: Config, run: Path, resume: bool) -> bool:
         "protocol": classes.protocol,
         "version": __version__,
     }
-
-    parameters = sum(p.numel() for p in network.parameters())
-    console.print(
-        f"{config.model.backbone}, output stride {config.model.output_stride}, {len(classes)} classes, "
-        f"{parameters / 1e6:.2f} M parameters, on {on} in {t.precision}\n"
-        f"{config.data.dataset}: {len(train_source)} images to train on, {len(val_source)} to validate\n"
-        f"{t.epochs} epochs of {steps_per_epoch} steps of {t.batch_size} images"
-        + (f", from step {training.step} on" if resume else "")
-        + f"; everything goes to {run}/",
-        soft_wrap=True,
-    )
     run.mkdir(parents=True, exist_ok=True)
     try:
         (run / "config.yaml").write_text(configs.dump(config))
         with RunLog(run, classes.names, classes.palette, training.step, num_steps) as log:
             return engine.train(
                 training,
-                engine.in_precision(network, on, t.precision),
-                losses.cross_entropy,
+                engine.in_precision(network, on, computing),
+                objective,
                 batches,
-                validation_batches(config, val_source, on),
+                whole_images(config, val_source, on),
                 log,
                 card,
                 device=on,
@@ -154,7 +196,7 @@ def train(config: Config, run: Path, resume: bool) -> bool:
                 report_every=t.report_every,
             )
     except UserError:
-        if training.step < steps_per_epoch and not resume:  # nothing to go on from: leave no husk of a run
+        if not resume and training.step < steps_per_epoch:  # nothing to go on from: leave no husk of a run
             shutil.rmtree(run)
         raise
 

@@ -125,14 +125,19 @@ class FolderConfig(DataConfig):
 class TrainConfig(Section):
     epochs: PositiveInt = 100
     batch_size: PositiveInt = 16
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: PositiveFloat = 0.01
     momentum: Fraction = 0.9
+    """Of SGD; AdamW has its own."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     power: Annotated[float, Field(ge=0)] = 0.9
     """Exponent of the poly schedule, which falls from lr to 0 step by step."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Steps over which lr first rises from a hundredth of itself."""
+    class_weights: tuple[PositiveFloat, ...] | None = None
+    """Weight of each class in the loss, in the order of the classes; null: all 1."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """Where the device lacks bf16, fp32 is used."""
     channels_last: bool = True
     device: str = "auto"
     """auto: CUDA, else MPS, else the CPU; or a torch device."""

@@ -39,7 +39,8 @@ def main(args: argparse.Namespace) -> int:
             f"set has {', '.join(source.classes.names)}; test it on data of its own classes"
         )
     device = build.device(args.device)
-    forward = engine.in_precision(build.trained(checkpoint, settings, device), device, settings.train.precision)
+    precision = build.precision(settings.train.precision, device)
+    forward = engine.in_precision(build.trained(checkpoint, settings, device), device, precision)
     scales = settings.eval.scales if args.multiscale else (1.0,)
     window = tuple(args.window) if args.window else None
     predict = build.predictor(
@@ -53,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
     console.print(f"{checkpoint.path} on {settings.data.dataset} {args.split}, {len(source)} images", soft_wrap=True)
 
     confusion = ConfusionMatrix(len(source.classes), device)
-    batches = build.validation_batches(settings, source, device)()
+    batches = build.whole_images(settings, source, device)()
     total = -(-len(source) // settings.eval.batch_size)
     for batch, prediction in engine.predictions(predict, progress(batches, total, "evaluating"), device):
         confusion.update(prediction, batch.targets.to(device))
@@ -83,7 +84,7 @@ def main(args: argparse.Namespace) -> int:
             "window": window,
             "overlap": settings.eval.overlap,
             "merge": settings.eval.merge,
-            "precision": settings.train.precision,
+            "precision": precision,
             "device": str(device),
         },
     })  # fmt: skip

@@ -18,7 +18,7 @@ IGNORE = 255
 SKY, BUILDING, ROAD, PAVEMENT, TREE, CAR, PERSON, POLE, SIGN = range(len(NAMES))
 SUPERSAMPLING = 2
 SUBPIXEL_BITS = 4
-FAR = 70.0
+FAR = 48.0
 # (probability, zenith, horizon, light on surfaces, strength of cast shadows, share of lit windows)
 _WEATHERS = (
     (0.55, (80, 135, 210), (205, 218, 232), (1.05, 1.03, 1.0), 0.35, 0.0),
@@ -105,7 +105,7 @@ def new_canvas(rng: np.random.Generator, height: int, width: int) -> Canvas:
         eye=rng.uniform(1.8, 2.6),
         drift=rng.choice((-1, 1)) * rng.uniform(0.8, 2.2),
         bend=rng.choice((0.0, rng.uniform(-0.004, 0.004))),
-        light=np.array(light) * rng.normal(1, 0.06) * rng.normal(1, 0.04, 3),
+        light=np.array(light) * rng.normal(1, 0.05) * rng.normal(1, 0.03, 3),
         haze=haze,
         density=rng.choice((0.002, 0.005, rng.uniform(0.01, 0.02)), p=(0.5, 0.4, 0.1)),
         sun=(rng.choice((-1, 1)) * rng.uniform(0.3, 1.4), rng.uniform(-0.5, 1.0)),

@@ -119,7 +119,7 @@ def _furnish(canvas: Canvas) -> list[tuple[float, Callable[[], None]]]:
                 inner = side * (half_street - min(abs(canvas.sun[0]) * height, 4))
                 canvas.shadows.append(rectangles(inner, side * half_street, z, z + length))
             z, previous = z + length, height
-        for z in np.arange(canvas.near + rng.uniform(1, 5), 36, rng.uniform(4.5, 8)):
+        for z in np.arange(canvas.near + rng.uniform(1, 4), 17, rng.uniform(3.5, 6)):
             kind = rng.choice(4, p=(0.35, 0.2, 0.33, 0.12))
             x = side * (half_road + rng.uniform(0.5, 1.0))
             if kind == 0:
@@ -128,12 +128,12 @@ def _furnish(canvas: Canvas) -> list[tuple[float, Callable[[], None]]]:
                 stand(lamp, x, z, reach=0.1, height=6.0)
             elif kind == 2:
                 stand(sign, x, z, reach=0.1, height=2.8)
-        for z in rng.uniform(1.5 * canvas.near, 16, rng.integers(2, 5)):
+        for z in rng.uniform(1.5 * canvas.near, 9, rng.integers(2, 4)):
             stand(person, side * rng.uniform(half_road + 0.4, half_street - 0.4), z, reach=0.25, height=1.7)
         parked = canvas.chance(0.6)
         lane = side * (half_road - 1.1 if parked else half_road / 2)
         z = canvas.near + rng.uniform(4, 14)
-        while z < 45:
+        while z < 32:
             turn = np.pi * canvas.chance(0.5 if parked else float(side * canvas.drift < 0))
             stand(car, lane + rng.normal(0, 0.15), z, turn + rng.normal(0, 0.05), reach=1.0, height=1.2)
             z += rng.uniform(5.5, 12) if parked else rng.uniform(9, 30)

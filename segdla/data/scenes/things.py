@@ -73,7 +73,7 @@ def _facade(canvas: Canvas, foot: tuple, end: tuple, height: float, wall: np.nda
 
 def building(canvas: Canvas, x: float, near: float, far: float, height: float, gabled: bool, exposed: bool) -> None:
     side = np.sign(x)
-    wall, glass = canvas.pick(WALLS), canvas.pick(((52, 60, 72), (84, 104, 128), (36, 38, 42), (150, 176, 200)))
+    wall, glass = canvas.pick(WALLS), canvas.pick(((52, 60, 72), (84, 104, 128), (36, 38, 42)))
     back, ridge = x + 12 * side, (x + 6 * side, height + 4)
     sunny = 1.0 if side * canvas.sun[0] > 0 else 1 - 0.6 * canvas.shadow_strength
     if gabled:
@@ -102,7 +102,7 @@ def tree(canvas: Canvas, x: float, z: float) -> None:
         angles, reach = rng.uniform(0, 2 * np.pi, count), np.sqrt(rng.random(count)) * crown
         centers = np.stack((np.cos(angles), 1.15 * np.sin(angles)), axis=-1) * reach[:, None]
         centers += (lean, trunk + crown * (1.0 + rise))
-        clumps = blobs(rng, centers, crown * rng.uniform(0.16, 0.36, (count, 1)))
+        clumps = blobs(rng, centers, crown * rng.uniform(0.24, 0.44, (count, 1)))
         canvas.paint(canvas.upright(x, z, clumps), shade * leaves, TREE, z)
 
 
@@ -194,7 +194,7 @@ def person(canvas: Canvas, x: float, z: float) -> None:
 def _post(canvas: Canvas, x: float, z: float, height: float, width: float) -> np.ndarray:
     """A vertical pole, never so thin that it would be lost; returns its colour."""
     metal = canvas.pick(((92, 94, 96), (60, 64, 62), (74, 78, 80)), 8)
-    width = max(width, 2.2 * SUPERSAMPLING * z / canvas.focal)
+    width = max(width, 2.8 * SUPERSAMPLING * z / canvas.focal)
     canvas.paint(canvas.upright(x, z, limb((0, 0), (0, height), width)), metal, POLE, z)
     light = canvas.upright(x, z, limb((-width / 4, 0), (-width / 4, height), width / 3))
     canvas.paint(light, np.minimum(1.3 * metal, 250), POLE, z)
@@ -204,7 +204,7 @@ def _post(canvas: Canvas, x: float, z: float, height: float, width: float) -> np
 def lamp(canvas: Canvas, x: float, z: float) -> None:
     height, reach, width = canvas.rng.uniform(5, 8), -np.sign(x) * canvas.rng.uniform(1.0, 2.5), 0.2
     metal = _post(canvas, x, z, height, width)
-    thick = max(0.16, 2 * SUPERSAMPLING * z / canvas.focal)
+    thick = max(0.16, 2.4 * SUPERSAMPLING * z / canvas.focal)
     canvas.paint(canvas.upright(x, z, limb((0, height - 0.1), (reach, height + 0.4), thick)), metal, POLE, z)
     head = canvas.upright(x, z, limb((0.8 * reach, height + 0.3), (1.3 * reach, height + 0.35), 2 * thick))
     night = canvas.lit_windows > 0.2
@@ -213,7 +213,7 @@ def lamp(canvas: Canvas, x: float, z: float) -> None:
 
 def sign(canvas: Canvas, x: float, z: float) -> None:
     rng = canvas.rng
-    radius, top = rng.uniform(0.55, 0.85), rng.uniform(2.4, 3.2)
+    radius, top = rng.uniform(0.6, 0.9), rng.uniform(2.4, 3.2)
     _post(canvas, x, z, top + radius, 0.2)
     board = rng.uniform(0.8, 1.6), rng.uniform(0.5, 0.9)
     shapes = (

@@ -1,0 +1,81 @@
+"""What tests share: tools as callables, and tiny data sets on disk."""
+
+import importlib.util
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from segdla.data.scenes import Scenes
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def tool(monkeypatch, tmp_path):
+    """``tool("train")(*argv)`` runs tools/train.py in an empty folder and returns its exit status."""
+    monkeypatch.chdir(tmp_path)
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return lambda *argv: module.entry([str(word) for word in argv])
+
+    return load
+
+
+@pytest.fixture
+def fails(tool, capfd):
+    """``fails("train", *argv)`` checks exit status 2 and a single line without traceback on stderr; returns it."""
+
+    def check(name, *argv):
+        capfd.readouterr()
+        assert tool(name)(*argv) == 2
+        message = capfd.readouterr().err
+        assert "Traceback" not in message
+        assert message.count("\n") == 1, message
+        return message
+
+    return check
+
+
+@pytest.fixture
+def two_folders(tmp_path):
+    """A folder data set of six 40x56 scenes, four of them to train on, and its config file."""
+    scenes = Scenes("train", 6, (40, 56))
+    for index in range(len(scenes)):
+        split = "train" if index < 4 else "val"
+        image, mask = scenes.read(index)
+        write(tmp_path / "set" / split / "images" / f"scene {index}.png", image[..., ::-1])
+        write(tmp_path / "set" / split / "masks" / f"scene {index}.png", mask)
+    settings = {
+        "data": {
+            "dataset": "folder",
+            "root": str(tmp_path / "set"),
+            "classes": list(scenes.classes.names),
+            "train": {"images": "train/images", "masks": "train/masks"},
+            "val": {"images": "val/images", "masks": "val/masks"},
+            "crop": [32, 64],
+            "workers": 0,
+        },
+        "model": {"backbone": "dla46_c", "output_stride": 8},
+        "train": {"epochs": 1, "batch_size": 2, "report_every": 1, "device": "cpu"},
+    }
+    path = tmp_path / "two_folders.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def write(path, array):
+    """Write an array as OpenCV has it, making the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.ascontiguousarray(array))

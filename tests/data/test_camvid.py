@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from conftest import write
+
+from segdla.data.camvid import camvid
+from segdla.errors import UserError
+
+
+@pytest.fixture
+def segnet_tree(tmp_path):
+    for split in ("train", "test"):
+        for i in range(3):
+            write(tmp_path / split / f"{split}_{i}.jpg", np.full((6, 8, 3), 50 * i))
+            write(tmp_path / f"{split}annot" / f"{split}_{i}.png", np.array([[0, 5, 10, 11]] * 6, np.uint8).repeat(2, 1))
+    return tmp_path
+
+
+def test_segnet_layout_with_differing_extensions(segnet_tree):
+    source = camvid(segnet_tree, "train")
+    assert len(source) == 3 and source.name(1) == "train_1"
+    image, target = source.read(1)
+    assert image.shape == (6, 8, 3)
+    np.testing.assert_array_equal(target[0], [0, 0, 5, 5, 10, 10, 255, 255])
+    assert source.classes.names[5] == "Tree" and source.classes.palette[5] == (128, 128, 0)
+
+
+def test_lists_choose_and_order(segnet_tree):
+    # As published: PNGs in the folder of whoever made the list.
+    (segnet_tree / "train.txt").write_text(
+        "/SegNet/CamVid/train/train_2.png /SegNet/CamVid/trainannot/train_2.png\n"
+        "/SegNet/CamVid/train/train_0.png /SegNet/CamVid/trainannot/train_0.png\n"
+    )
+    source = camvid(segnet_tree, "train")
+    assert [source.name(i) for i in range(len(source))] == ["train_2", "train_0"]
+    (segnet_tree / "train.txt").write_text("train/gone.png trainannot/gone.png\n")
+    with pytest.raises(UserError, match=r"lacks gone"):
+        camvid(segnet_tree, "train")
+
+
+@pytest.fixture
+def originals(tmp_path):
+    # Sky, its colour; Archway, grouped into Building; Road; a colour of no class.
+    colors = np.array([[(128, 128, 128), (192, 0, 128), (128, 64, 128), (1, 2, 3)]], np.uint8)
+    for stem in ("0001TP_006690", "0001TP_008550", "0016E5_07959", "0016E5_08190", "Seq05VD_f02610"):
+        write(tmp_path / "701_StillsRaw_full" / f"{stem}.png", np.zeros((1, 4, 3)))
+        write(tmp_path / "LabeledApproved_full" / f"{stem}_L.png", colors[..., ::-1])
+    return tmp_path
+
+
+@pytest.mark.parametrize(("protocol", "expected"), [("grouped", [0, 1, 3, 255]), ("native", [0, 255, 3, 255])])
+def test_protocols_of_the_originals(originals, protocol, expected):
+    source = camvid(originals, "train", protocol)
+    np.testing.assert_array_equal(source.read(0)[1], [expected])
+    assert source.classes.protocol != camvid(originals, "train", "native" if protocol == "grouped" else "grouped").classes.protocol
+
+
+def test_originals_are_split_like_the_segnet_lists(originals):
+    names = {
+        split: [s.name(i) for i in range(len(s))]
+        for split in ("train", "val", "test")
+        for s in [camvid(originals, split, "grouped")]
+    }
+    assert names == {
+        "train": ["0001TP_006690", "0016E5_08190"],
+        "val": ["0016E5_07959"],
+        "test": ["0001TP_008550", "Seq05VD_f02610"],
+    }
+
+
+def test_missing_root_names_the_setting():
+    with pytest.raises(UserError, match="data.root=nowhere"):
+        camvid("nowhere", "train")
+
+
+def test_segnet_protocol_on_originals_names_the_setting(originals):
+    with pytest.raises(UserError, match="data.protocol"):
+        camvid(originals, "train")

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from conftest import write
+
+from segdla.data.folder import distinct_colors, folder
+from segdla.errors import UserError
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / "images" / f"{name}.jpg", np.zeros((4, 4, 3)))
+        write(tmp_path / "masks" / f"{name}.png", np.array([[0, 1, 7, 255]] * 4, np.uint8))
+    return tmp_path
+
+
+def test_two_directories(root):
+    source = folder(root, ("road", "car"), images="images", masks="masks", ignore=(7, 255))
+    assert len(source) == 2
+    np.testing.assert_array_equal(source.read(0)[1][0], [0, 1, 255, 255])
+
+
+def test_a_list_file(root):
+    (root / "train.txt").write_text("images/b.jpg masks/b.png\n")
+    source = folder(root, ("road", "car"), list_file="train.txt")
+    assert [source.name(i) for i in range(len(source))] == ["b"]
+    (root / "train.txt").write_text("images/b.jpg masks/gone.png\n")
+    with pytest.raises(UserError, match=r"no file .*gone\.png, listed in"):
+        folder(root, ("road", "car"), list_file="train.txt")
+
+
+def test_ids_that_are_no_class(root):
+    with pytest.raises(UserError, match=r"a\.png: label id 7 \(4 pixels\)"):
+        folder(root, ("road", "car"), images="images", masks="masks").read(0)
+
+
+def test_colours_are_distinct():
+    colors = distinct_colors(60)
+    assert len(set(colors)) == 60
+    neighbours = np.abs(np.diff(np.array(colors, int), axis=0)).sum(1)
+    assert neighbours.min() > 100

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import torch
+
+from segdla.data.dataset import Sample, SegmentationDataset
+from segdla.data.loader import TrainingKeys, evaluation_batches, evaluation_loader, training_batches
+from segdla.data.scenes import Scenes
+from segdla.data.transforms import TrainingTransform
+from segdla.errors import UserError
+
+
+def scenes(count=6, size=(32, 48)):
+    return Scenes("train", count, size)
+
+
+def stream(workers, steps=6, first_step=0):
+    transform = TrainingTransform((32, 32), (0.5, 2.0), 10, 0.5, 0.4)
+    dataset = SegmentationDataset(scenes(), transform, seed=3)
+    keys = TrainingKeys(6, batch_size=4, num_steps=steps, seed=3, first_step=first_step)
+    return list(training_batches(dataset, keys, workers, pin=False))
+
+
+@pytest.fixture(scope="module")
+def in_process():
+    return stream(workers=0)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stream_is_the_same_whatever_the_number_of_workers(in_process, workers):
+    for here, there in zip(in_process, stream(workers), strict=True):
+        assert here.names == there.names
+        assert torch.equal(here.images, there.images)
+        assert torch.equal(here.targets, there.targets)
+
+
+def test_stream_goes_on_from_any_step(in_process):
+    for whole, resumed in zip(in_process[4:], stream(workers=0, first_step=4), strict=True):
+        assert whole.names == resumed.names
+        assert torch.equal(whole.images, resumed.images)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_every_sample_of_every_epoch_is_augmented_differently(workers):
+    # 6 steps of 4 are 4 epochs of 6 samples: 24 draws. Albumentations alone would repeat them in workers and epochs.
+    batches = stream(workers)
+    crops = {image.numpy().tobytes() for batch in batches for image in batch.images}
+    assert len(crops) == 24
+
+
+def test_an_epoch_sees_every_sample_once():
+    keys = [key for batch in TrainingKeys(7, batch_size=3, num_steps=7, seed=0) for key in batch]
+    assert [epoch for epoch, _ in keys] == [0] * 7 + [1] * 7 + [2] * 7
+    for epoch in range(3):
+        assert sorted(index for e, index in keys if e == epoch) == list(range(7))
+    assert len({tuple(index for e, index in keys if e == epoch) for epoch in range(3)}) == 3
+
+
+def test_a_batch_larger_than_the_data_set():
+    assert [len(batch) for batch in TrainingKeys(2, batch_size=5, num_steps=3, seed=0)] == [5, 5, 5]
+
+
+class ManySizes:
+    """Images of 8, 8, 9, 9 and 8 rows."""
+
+    classes = Scenes.classes
+
+    def __len__(self):
+        return 5
+
+    def name(self, index):
+        return str(index)
+
+    def read(self, index):
+        height = (8, 8, 9, 9, 8)[index]
+        return np.full((height, 4, 3), index, np.uint8), np.zeros((height, 4), np.uint8)
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [(1, [1] * 5), (2, [2, 2, 1]), (3, [2, 1, 1, 1])])
+def test_evaluation_batches_hold_one_size_and_every_image_once(batch_size, expected):
+    loader = evaluation_loader(SegmentationDataset(ManySizes()), batch_size, workers=0, pin=False)
+    for _ in range(2):  # and again from the start
+        batches = list(evaluation_batches(loader))
+        assert [len(batch.images) for batch in batches] == expected
+        assert [name for batch in batches for name in batch.names] == list("01234")
+
+
+class Broken(ManySizes):
+    def read(self, index):
+        if index == 3:
+            raise UserError("image 3 is broken")
+        return super().read(index)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_sample_arrives_as_its_own_message(workers):
+    loader = evaluation_loader(SegmentationDataset(Broken()), 1, workers, pin=False)
+    with pytest.raises(UserError, match=r"^image 3 is broken$"):
+        list(evaluation_batches(loader))
+
+
+def test_a_sample_is_bytes_channels_first():
+    sample = SegmentationDataset(scenes())[0, 2]
+    assert isinstance(sample, Sample)
+    assert sample.image.shape == (3, 32, 48) and sample.image.dtype == torch.uint8
+    assert sample.target.shape == (32, 48) and sample.target.dtype == torch.uint8

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from segdla.data.dataset import IGNORE_INDEX
+from segdla.data.transforms import TrainingTransform
+from segdla.errors import UserError
+
+
+def pattern(height=48, width=64):
+    """An image whose red channel is 20 times the class in the mask, in 8-pixel blocks of classes 1..4."""
+    rows, columns = np.mgrid[:height, :width] // 8
+    mask = (1 + (rows * 3 + columns) % 4).astype(np.uint8)
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = 20 * mask
+    return image, mask
+
+
+def transform(crop=(40, 48), scale=(1.0, 1.0), rotate=0.0, flip=0.0, jitter=0.0, extra=()):
+    return TrainingTransform(crop, scale, rotate, flip, jitter, extra)
+
+
+def test_unscaled_crop_is_a_copy():
+    image, mask = pattern()
+    for seed in range(10):
+        crop, target = transform()(image, mask, seed)
+        assert crop.shape == (40, 48, 3) and crop.dtype == np.uint8
+        places = [
+            (y, x) for y in range(9) for x in range(17) if np.array_equal(image[y : y + 40, x : x + 48], crop)
+        ]
+        assert places
+        assert any(np.array_equal(mask[y : y + 40, x : x + 48], target) for y, x in places)
+
+
+def test_whole_image_flipped_is_the_mirror_image():
+    image, mask = pattern()
+    crop, target = transform(crop=(48, 64), flip=1.0)(image, mask, 0)
+    np.testing.assert_array_equal(crop, image[:, ::-1])
+    np.testing.assert_array_equal(target, mask[:, ::-1])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_image_and_mask_stay_aligned(seed):
+    image, mask = pattern()
+    crop, target = transform(scale=(0.7, 1.8), rotate=20, flip=0.5)(image, mask, seed)
+    labelled = target != IGNORE_INDEX
+    # Away from the blocks' edges, where the image is interpolated and the mask is not, one tells the other.
+    inside = labelled & (crop[..., 0] % 20 == 0) & (crop[..., 0] > 0)
+    assert inside.sum() > 0.35 * labelled.sum()
+    agreement = (crop[..., 0] // 20 == target)[inside].mean()
+    assert agreement > 0.93  # interpolation between classes 1 and 3 can look like class 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_new_label_ids_and_ignored_outside(seed):
+    image, mask = pattern()
+    _, target = transform(crop=(96, 96), scale=(0.5, 1.0), rotate=15, flip=0.5)(image, mask, seed)
+    assert set(np.unique(target)) <= {1, 2, 3, 4, IGNORE_INDEX}
+    assert IGNORE_INDEX in target
+
+
+def test_image_is_reflected_outside():
+    image = np.full((20, 20, 3), 90, np.uint8)
+    crop, target = transform(crop=(32, 32))(image, np.zeros((20, 20), np.uint8), 0)
+    assert (crop == 90).all()
+    assert (target == 0).sum() == 400
+    assert (target == IGNORE_INDEX).sum() == 32 * 32 - 400
+
+
+def test_scaling_keeps_centres():
+    # A magnification by 2 of two pixels has its edge in the middle: pixel corners, not centres, are the frame.
+    image = np.zeros((2, 2, 3), np.uint8)
+    mask = np.array([[1, 2], [1, 2]], np.uint8)
+    _, target = transform(crop=(4, 4), scale=(2.0, 2.0))(image, mask, 0)
+    np.testing.assert_array_equal(target, [[1, 1, 2, 2]] * 4)
+
+
+def test_same_seed_same_crop_other_seed_other_crop():
+    image, mask = pattern()
+    draw = transform(scale=(0.5, 2), rotate=10, flip=0.5, jitter=0.4)
+    first, again, other = draw(image, mask, 7), draw(image, mask, 7), draw(image, mask, 8)
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_further_albumentations_by_name():
+    image, mask = pattern()
+    inverted, target = transform(crop=(48, 64), extra=[{"InvertImg": {"p": 1}}])(image, mask, 0)
+    np.testing.assert_array_equal(inverted, 255 - image)
+    np.testing.assert_array_equal(target, mask)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"GausianBlur": {}}, "did you mean GaussianBlur"),
+        ({"GaussianBlur": {"strength": 3}}, "strength"),
+        ({"GaussianBlur": {"p": 7}}, "does not take"),
+        ({"Compose": {}}, "no transform 'Compose'"),
+    ],
+)
+def test_wrong_albumentations_are_refused(extra, message):
+    with pytest.raises(UserError, match=message):
+        transform(extra=[extra])

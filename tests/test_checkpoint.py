@@ -1,0 +1,104 @@
+import os
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from segdla.checkpoint import (
+    BEST,
+    LAST,
+    find_checkpoint,
+    read_training,
+    read_weights,
+    save_training,
+    save_weights,
+    unused,
+)
+from segdla.errors import UserError
+
+
+def test_weights_and_card_come_back(tmp_path):
+    state = {"a": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last), "n": torch.tensor(3)}
+    save_weights(tmp_path / BEST, state, {"classes": ["é", "b"], "scores": {"mean_iou": 0.5}})
+    checkpoint = read_weights(tmp_path / BEST)
+    assert checkpoint.card == {"classes": ["é", "b"], "scores": {"mean_iou": 0.5}}
+    assert all(torch.equal(checkpoint.state_dict[name], tensor) for name, tensor in state.items())
+    assert [path.name for path in tmp_path.iterdir()] == [BEST]
+
+
+def test_files_that_are_no_checkpoint(tmp_path):
+    path = tmp_path / BEST
+    path.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="not a checkpoint"):
+        read_weights(path)
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(UserError, match=r"model\.weights="):
+        read_weights(path)
+
+
+def test_training_state_comes_back(tmp_path):
+    save_training(tmp_path / LAST, {"step": 3, "model": {"a": torch.ones(2)}})
+    assert read_training(tmp_path)["step"] == 3
+
+
+@pytest.mark.parametrize("content", [None, b"", b"half a file"])
+def test_nothing_to_resume_from(tmp_path, content):
+    if content is not None:
+        (tmp_path / LAST).write_bytes(content)
+    with pytest.raises(UserError):
+        read_training(tmp_path)
+
+
+class Payload:
+    def __reduce__(self):
+        return (eval, ("__import__('pathlib').Path('ran').touch()",))
+
+
+def test_code_in_a_training_state_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"step": Payload()}, tmp_path / LAST)
+    with pytest.raises(UserError, match="not a training state"):
+        read_training(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_failed_write_leaves_the_previous_file(tmp_path, monkeypatch):
+    save_training(tmp_path / LAST, {"step": 1})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        save_training(tmp_path / LAST, {"step": 2})
+    monkeypatch.undo()
+    assert read_training(tmp_path)["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == [LAST]
+
+
+def test_the_newest_run_is_found(tmp_path):
+    for age, name in enumerate(("b", "c", "a")):
+        (tmp_path / name).mkdir()
+        save_weights(tmp_path / name / BEST, {}, {})
+        os.utime(tmp_path / name / BEST, (1000 - age, 1000 - age))
+    assert find_checkpoint(None, tmp_path) == tmp_path / "b" / BEST
+    assert find_checkpoint(str(tmp_path / "c")) == tmp_path / "c" / BEST
+    assert find_checkpoint(str(tmp_path / "a" / BEST)) == tmp_path / "a" / BEST
+
+
+def test_places_without_a_checkpoint(tmp_path):
+    with pytest.raises(UserError, match="no trained run"):
+        find_checkpoint(None, tmp_path / "runs")
+    with pytest.raises(UserError, match="no run or checkpoint"):
+        find_checkpoint(str(tmp_path / "none"))
+    with pytest.raises(UserError, match=f"has no {BEST}"):
+        find_checkpoint(str(tmp_path))
+
+
+def test_unused_names(tmp_path):
+    assert unused(tmp_path / "run") == tmp_path / "run"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run-2").mkdir()
+    assert unused(tmp_path / "run") == tmp_path / "run-3"
+    (tmp_path / "eval.json").touch()
+    assert unused(tmp_path / "eval.json") == tmp_path / "eval-2.json"

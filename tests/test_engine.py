@@ -1,0 +1,173 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from segdla import build, config, engine
+from segdla.data.loader import Batch
+from segdla.errors import UserError
+from segdla.metrics import ConfusionMatrix
+from segdla.report import RunLog
+
+NAMES, PALETTE = ("a", "b"), ((0, 0, 0), (255, 255, 255))
+
+
+def batches(count, first=0):
+    for i in range(first, count):
+        random = torch.Generator().manual_seed(i)
+        images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8, generator=random)
+        yield Batch(images, (images[:, 0] > 127).to(torch.uint8), (f"{i}a", f"{i}b"))
+
+
+def tiny(lr=1e-3):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9)
+    return engine.Training(model, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / 8))
+
+
+def run(folder, training, num_steps=8, source=None, loss=None):
+    with RunLog(folder, NAMES, PALETTE, training.step, num_steps) as log:
+        return engine.train(
+            training,
+            lambda images: training.model(images.float() / 255),
+            loss or nn.functional.cross_entropy,
+            source or batches(num_steps, first=training.step),
+            lambda: batches(2),
+            log,
+            {"classes": NAMES},
+            device=torch.device("cpu"),
+            num_steps=num_steps,
+            steps_per_epoch=3,
+            eval_every=1,
+            report_every=2,
+        )
+
+
+def test_a_run_leaves_its_files(tmp_path):
+    assert run(tmp_path, tiny())
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"best.safetensors", "last.pt", "metrics.jsonl", "curves.png", "samples"} <= names
+    assert any("tfevents" in name for name in names)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if "loss" in r] == [2, 4, 6, 8]
+    assert [r["step"] for r in records if "mean_iou" in r] == [3, 6, 8]  # epochs end at 3 and 6, the run at 8
+    assert len(list((tmp_path / "samples").iterdir())) == 3
+
+
+def interrupting(stream, at, stop):
+    """The stream, with a stop requested while batch ``at`` is on its way."""
+    for i, batch in enumerate(stream):
+        if i == at:
+            stop()
+        yield batch
+
+
+@pytest.mark.parametrize("stopped_after", [2, 3, 5])
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, stopped_after):
+    whole = tiny()
+    run(tmp_path / "whole", whole) if (tmp_path / "whole").mkdir() is None else None
+
+    import os
+    import signal
+
+    first = tiny()
+    (tmp_path / "parts").mkdir()
+    source = interrupting(batches(8), stopped_after - 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert not run(tmp_path / "parts", first, source=source)
+    assert first.step == stopped_after
+
+    second = tiny()
+    second.load_state_dict(torch.load(tmp_path / "parts" / "last.pt", weights_only=True))
+    assert run(tmp_path / "parts", second)
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
+    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+
+
+def test_records_after_the_resumed_step_are_dropped(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 2, "loss": 1}\n{"step": 4, "loss": 2}\n{"step": 6, "lo')
+    with RunLog(tmp_path, NAMES, PALETTE, first_step=3, num_steps=8) as log:
+        assert [record["step"] for record in log.records] == [2]
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 2, "loss": 1}\n'
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+    with pytest.raises(UserError, match=r"the loss is nan at step 2; lower train\.lr"):
+        run(tmp_path, tiny(), loss=lambda logits, targets: logits.mean() * float("nan"))
+
+
+def test_best_weights_are_those_of_the_best_score(tmp_path):
+    training = tiny()
+    run(tmp_path, training)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    scores = [r["mean_iou"] for r in records if "mean_iou" in r]
+    from segdla.checkpoint import BEST, read_weights
+
+    assert training.best == max(scores) == read_weights(tmp_path / BEST).card["scores"]["mean_iou"]
+
+
+def test_evaluation_counts_every_pixel_once():
+    threshold = nn.Conv2d(3, 2, 1)
+    with torch.no_grad():
+        threshold.weight.zero_()
+        threshold.weight[1, 0], threshold.bias[:] = 1, torch.tensor([127.5, 0])
+
+    confusion = engine.evaluate(lambda images: threshold(images.float()), batches(3), 2, torch.device("cpu"))
+    expected = ConfusionMatrix(2)
+    for batch in batches(3):
+        expected.update(batch.targets, batch.targets)
+    assert torch.equal(confusion.matrix, expected.matrix)
+    assert confusion.matrix.sum() == 3 * 2 * 64
+
+
+def test_bf16_gives_float32_logits():
+    model = nn.Conv2d(3, 2, 1)
+    logits = engine.in_precision(model, torch.device("cpu"), "bf16")(torch.rand(1, 3, 4, 4))
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, model(torch.rand(1, 3, 4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("step", "share"),
+    [(0, 0.01), (5, 0.505 * 0.95**0.9), (10, 0.9**0.9), (50, 0.5**0.9), (100, 0)],
+)
+def test_poly_with_warm_up_by_hand(step, share):
+    assert build.poly(step, num_steps=100, power=0.9, warmup_steps=10) == pytest.approx(share)
+
+
+def test_predictor_without_options_is_the_model_itself():
+    def forward(images):
+        return images
+
+    assert build.predictor(forward, merge="logprobs") is forward
+    assert build.predictor(forward, merge="logprobs", with_flip=True) is not forward
+
+
+def test_class_weights_must_fit():
+    settings = config.parse({"data": {"dataset": "scenes"}}, ["train.class_weights=[1, 2]"])
+    with pytest.raises(UserError, match="2 numbers for 9 classes"):
+        build.loss(settings, 9, torch.device("cpu"))
+
+
+def test_an_absent_device_is_answered():
+    with pytest.raises(UserError, match="try auto or cpu"):
+        build.device("no_such_device")
+
+
+def test_segmenter_predicts_at_the_images_size():
+    from pathlib import Path
+
+    from segdla.inference import Segmenter
+    from segdla.models.dla import VARIANTS
+    from segdla.models.segmenter import DLASeg
+
+    model = DLASeg(VARIANTS["dla46_c"](), 2, 8).eval()
+    segmenter = Segmenter(model, NAMES, PALETTE, torch.device("cpu"), Path("x"))
+    ids = segmenter.predict(np.zeros((21, 35, 3), np.uint8))
+    assert ids.shape == (21, 35) and ids.dtype == np.uint8
+    with pytest.raises(UserError, match="uint8"):
+        segmenter.predict(np.zeros((21, 35, 3), np.float32))

@@ -1,0 +1,208 @@
+"""The tools through their main: a life cycle, and every mistake a user can make."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import ROOT, write
+
+import segdla
+from segdla.checkpoint import read_weights
+from segdla.data.dataset import read_mask
+
+
+@pytest.fixture
+def trained(tool, two_folders, tmp_path):
+    """A run of one epoch (two steps) on two folders."""
+    assert tool("train")(two_folders, "--name", "first") == 0
+    return tmp_path / "runs" / "first"
+
+
+def test_train_test_predict(trained, tool, tmp_path, capsys):
+    capsys.readouterr()
+    assert tool("test")("--multiscale", "--flip", "--save-masks", tmp_path / "masks") == 0
+    said = capsys.readouterr().out
+    assert "runs/first/best.safetensors" in said.replace("\n", "")
+    result = json.loads((trained / "eval_val_multiscale_flip.json").read_text())
+    assert set(result["iou"]) == set(read_weights(trained / "best.safetensors").card["classes"])
+    assert 0 <= result["mean_iou"] <= 1 and 0 <= result["pixel_accuracy"] <= 1
+    assert result["settings"]["scales"] == [0.5, 0.75, 1.0, 1.25, 1.5]
+    assert sorted(p.name for p in (tmp_path / "masks" / "ids").iterdir()) == ["scene 4.png", "scene 5.png"]
+
+    photo = tmp_path / "Straße 1.jpg"
+    write(photo, np.zeros((33, 47, 3)))
+    write(tmp_path / "album" / "sub" / "a.png", np.zeros((20, 30, 3)))
+    assert tool("predict")(photo, tmp_path / "album", "--output", "out") == 0
+    assert read_mask(tmp_path / "out" / "ids" / "Straße 1.png").shape == (33, 47)
+    assert read_mask(tmp_path / "out" / "ids" / "sub" / "a.png").shape == (20, 30)
+    assert cv2.imread(str(tmp_path / "out" / "color" / "sub" / "a.png")).shape == (20, 30, 3)
+    assert cv2.imread(str(tmp_path / "out" / "overlay" / "sub" / "a.png")).shape[1] > 30  # with its legend
+
+    image = np.zeros((33, 47, 3), np.uint8)
+    np.testing.assert_array_equal(
+        segdla.load(trained).predict(image), read_mask(tmp_path / "out" / "ids" / "Straße 1.png")
+    )
+
+
+def test_single_scale_score_is_the_one_of_training(trained, tool):
+    assert tool("test")(trained) == 0
+    result = json.loads((trained / "eval_val.json").read_text())
+    assert result["mean_iou"] == pytest.approx(read_weights(trained / "best.safetensors").card["scores"]["mean_iou"])
+
+
+def test_evaluating_again_overwrites_nothing(trained, tool):
+    assert tool("test")(trained) == tool("test")(trained, "eval.merge=probs") == 0
+    assert (trained / "eval_val.json").is_file() and (trained / "eval_val-2.json").is_file()
+
+
+def test_a_window_of_at_least_the_image_changes_nothing(trained, tool):
+    tool("test")(trained)
+    tool("test")(trained, "--window", 64, 64)
+    plain, windowed = (json.loads((trained / n).read_text()) for n in ("eval_val.json", "eval_val_window.json"))
+    assert plain["iou"] == windowed["iou"]
+
+
+def test_two_steps_resumed_to_four(trained, tool):
+    assert torch.load(trained / "last.pt", weights_only=True)["step"] == 2
+    assert tool("train")("--resume", trained, "train.epochs=2") == 0
+    assert torch.load(trained / "last.pt", weights_only=True)["step"] == 4
+    records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if "loss" in r] == [1, 2, 3, 4]
+    assert yaml.safe_load((trained / "config.yaml").read_text())["train"]["epochs"] == 2
+
+
+def test_a_second_run_of_a_config_gets_a_name_of_its_own(tool, two_folders, tmp_path):
+    tool("train")(two_folders)
+    tool("train")(two_folders)
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["two_folders", "two_folders-2"]
+
+
+def test_quickstart_learns(tool, tmp_path):
+    small = ["data.size=[32, 48]", "data.crop=[32, 32]", "data.train=4", "data.val=2", "data.workers=0"]
+    assert tool("train")(ROOT / "configs" / "quickstart.yaml", *small, "train.epochs=1", "train.device=cpu") == 0
+    assert tool("test")("--multiscale") == 0
+
+
+def test_training_from_weights(trained, tool, two_folders):
+    assert tool("train")(two_folders, f"model.weights={trained / 'best.safetensors'}", "--name", "second") == 0
+
+
+# What a user can do wrong: exit status 2, one line that names the thing and the remedy, nothing left behind.
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train.lrr=1"], "did you mean 'train.lr'"),
+        (["train.epochs=many"], "'train.epochs' is 'many'"),
+        (["data.root=nowhere"], "nowhere/train/images"),
+        (["train.device=tpu"], "device 'tpu'"),
+        (["model.weights=none.pth"], "no weights file at none.pth"),
+        (["data.augment.transforms=[{Blurr: {}}]"], "did you mean Blur"),
+        (["train.class_weights=[1]"], "1 numbers for 9 classes"),
+        (["--name", "x", "--resume", "runs/none"], "leave out --name"),
+        (["--sped"], "--sped"),
+    ],
+)
+def test_wrong_words_to_train(fails, two_folders, tmp_path, words, message):
+    assert message in fails("train", two_folders, *words)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_training_needs_a_config(fails):
+    assert "configs/quickstart.yaml" in fails("train")
+
+
+def test_resuming_what_is_no_run(fails, trained):
+    assert "runs/none" in fails("train", "--resume", "runs/none")
+    assert "finished" in fails("train", "--resume", trained)
+    assert "does not fit" in fails("train", "--resume", trained, "train.epochs=2", "model.output_stride=4")
+
+
+def test_a_name_that_is_taken(fails, trained, two_folders):
+    assert "runs/first exists" in fails("train", two_folders, "--name", "first")
+
+
+def change_mask(path, change):
+    mask = read_mask(path)
+    write(path, change(mask))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda mask: np.where(mask == 2, 40, mask), "label id 40 ("),
+        (lambda mask: mask[:-1], "is 40x56 (height x width) but its mask"),
+        (lambda mask: np.dstack([mask] * 3), "3-channel, 8-bit"),
+    ],
+)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_wrong_masks(fails, two_folders, tmp_path, change, message, workers):
+    change_mask(tmp_path / "set" / "train" / "masks" / "scene 2.png", change)
+    said = fails("train", two_folders, f"data.workers={workers}")
+    assert message in said and "scene 2.png" in said
+    assert not list((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"no image"])
+def test_an_unreadable_image(fails, two_folders, tmp_path, content):
+    (tmp_path / "set" / "train" / "images" / "scene 1.png").write_bytes(content)
+    assert "scene 1.png is not an image" in fails("train", two_folders)
+
+
+def test_an_image_without_mask(fails, two_folders, tmp_path):
+    (tmp_path / "set" / "val" / "masks" / "scene 4.png").unlink()
+    assert "no mask for" in fails("train", two_folders)
+
+
+def test_an_empty_split(fails, two_folders, tmp_path):
+    for path in (tmp_path / "set" / "val" / "images").iterdir():
+        path.unlink()
+    assert "no images in" in fails("train", two_folders)
+
+
+def test_nothing_to_test_or_predict_with(fails, tmp_path):
+    assert "no trained run" in fails("test")
+    write(tmp_path / "a.png", np.zeros((8, 8, 3)))
+    assert "no trained run" in fails("predict", "a.png")
+    assert "no run or checkpoint at runs/none" in fails("test", "runs/none")
+    (tmp_path / "notes.txt").write_text("not a checkpoint")
+    assert "notes.txt is not a checkpoint" in fails("test", "notes.txt")
+
+
+def test_a_checkpoint_for_other_classes(fails, trained):
+    said = fails("test", trained, "data.classes=[sky, road]")
+    assert "was trained for the classes sky, building" in said and "has sky, road" in said
+
+
+def test_a_split_that_is_not_there(fails, trained):
+    assert "no data.test" in fails("test", trained, "--split", "test")
+
+
+def test_inputs_that_are_not_there(fails, trained):
+    assert "no image, folder or match for none.jpg" in fails("predict", "none.jpg")
+
+
+def test_inputs_that_would_overwrite_each_other(fails, trained, tmp_path):
+    for name in ("a/x.png", "b/x.jpg"):
+        write(tmp_path / name, np.zeros((8, 8, 3)))
+    assert "would both become x.png" in fails("predict", "a/x.png", "b/x.jpg")
+
+
+def test_a_broken_image_among_good_ones(trained, tool, tmp_path, capfd):
+    write(tmp_path / "album" / "good.png", np.zeros((8, 8, 3)))
+    (tmp_path / "album" / "bad.png").write_bytes(b"no image")
+    assert tool("predict")("album") == 1  # the rest was done
+    assert "bad.png is not an image" in capfd.readouterr().err
+    assert (tmp_path / "predictions" / "ids" / "good.png").is_file()
+    assert tool("predict")("album/bad.png") == 2  # nothing was
+
+
+def test_debug_shows_the_traceback(tool):
+    from segdla.errors import UserError
+
+    with pytest.raises(UserError):
+        tool("test")("--debug")

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from segdla.data.dataset import read_image, read_mask
+from segdla.errors import UserError
+from segdla.visualize import beside, colorize, legend, overlay, sample_grid, write_curves, write_image
+
+PALETTE = ((10, 20, 30), (200, 0, 0))
+IDS = np.array([[0, 1, 255]], np.uint8)
+
+
+def test_colours_by_id_and_black_for_others():
+    assert colorize(IDS, PALETTE).tolist() == [[[10, 20, 30], [200, 0, 0], [0, 0, 0]]]
+
+
+def test_overlay_is_the_mean():
+    image = np.full((1, 3, 3), 100, np.uint8)
+    np.testing.assert_array_equal(overlay(image, colorize(IDS, PALETTE))[0, 1], [150, 50, 50])
+
+
+def test_legend_shows_every_colour():
+    picture = legend(("road", "a class with a long name"), PALETTE)
+    for color in PALETTE:
+        assert (picture == color).all(-1).sum() > 100
+
+
+def test_beside_pads_with_white():
+    picture = beside(np.zeros((4, 2, 3), np.uint8), np.zeros((1, 3, 3), np.uint8))
+    assert picture.shape == (4, 5, 3)
+    assert (picture[1:, 2:] == 255).all()
+
+
+def test_grid_holds_image_truth_and_prediction():
+    image = np.full((30, 40, 3), 77, np.uint8)
+    ids = np.zeros((30, 40), np.uint8)
+    grid = sample_grid([(image, ids, ids + 1), (image[:20], ids[:20], ids[:20])], ("a", "b"), PALETTE)
+    assert grid[0, 0].tolist() == [77, 77, 77]
+    assert grid[0, 40].tolist() == [10, 20, 30]
+    assert grid[0, 80].tolist() == [200, 0, 0]
+
+
+def test_written_images_are_read_back(tmp_path):
+    colors = colorize(IDS, PALETTE)
+    write_image(tmp_path / "new" / "color.png", colors)
+    write_image(tmp_path / "new" / "ids.png", IDS)
+    np.testing.assert_array_equal(read_image(tmp_path / "new" / "color.png"), colors)
+    np.testing.assert_array_equal(read_mask(tmp_path / "new" / "ids.png"), IDS)
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        write_image(tmp_path / "file" / "ids.png", IDS)
+
+
+def test_curves_are_a_picture(tmp_path):
+    records = [{"step": s, "loss": 1 / s, "lr": 0.1} for s in range(1, 5)] + [{"step": 4, "mean_iou": 0.3}]
+    write_curves(tmp_path / "curves.png", records)
+    assert read_image(tmp_path / "curves.png").shape[1] > 600
