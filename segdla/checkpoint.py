@@ -6,8 +6,6 @@ runs/<name>/    config.yaml, metrics.jsonl, curves.png, samples/, events of Tens
 
 import json
 import os
-import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from segdla.errors import UserError
+from segdla.models.weights import read_torch_file
 
 BEST = "best.safetensors"
 LAST = "last.pt"
@@ -62,10 +61,7 @@ def read_training(run: Path) -> dict[str, Any]:
     path = run / LAST
     if not path.is_file():
         raise UserError(f"cannot resume {run}: it has no {LAST}; give a run that was stopped, such as runs/NAME")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"{path} is not a training state of segdla ({str(error).splitlines()[0]})") from error
+    return read_torch_file(path)
 
 
 def find_checkpoint(place: str | None, runs: Path = Path("runs")) -> Path:
@@ -73,8 +69,10 @@ def find_checkpoint(place: str | None, runs: Path = Path("runs")) -> Path:
     if place is None:
         found = sorted(runs.glob(f"*/{BEST}"), key=lambda path: path.stat().st_mtime)
         if not found:
-            raise UserError(f"no trained run in {runs.resolve()}; train one (python tools/train.py "
-                            "configs/quickstart.yaml) or name a run or checkpoint")
+            raise UserError(
+                f"no trained run in {runs.resolve()}; train one (python tools/train.py "
+                "configs/quickstart.yaml) or name a run or checkpoint"
+            )
         return found[-1]
     path = Path(place)
     if path.is_dir():

@@ -3,13 +3,14 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from segdla.errors import UserError
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -21,11 +22,10 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def run(main: Callable[[argparse.Namespace], int], made: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse and run; returns the exit status."""
-    args = made.parse_intermixed_args(argv)
     try:
-        return main(args)
+        return main(made.parse_intermixed_args(argv))
     except UserError as error:
-        if args.debug:
+        if "--debug" in (sys.argv if argv is None else argv):
             raise
         print(f"{made.prog}: {error}", file=sys.stderr)
         return 2

@@ -165,9 +165,7 @@ def evaluate(predict: Predictor, batches: Iterable[Batch], num_classes: int, dev
 
 
 @torch.inference_mode()
-def predictions(
-    predict: Predictor, batches: Iterable[Batch], device: torch.device
-) -> Iterator[tuple[Batch, Tensor]]:
+def predictions(predict: Predictor, batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Tensor]]:
     """Each batch with its class ids (B,H,W) uint8, on the device."""
     for batch in batches:
         yield batch, classify(predict(batch.images.to(device, non_blocking=True)))

@@ -57,7 +57,7 @@ class Payload:
 def test_code_in_a_training_state_is_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"step": Payload()}, tmp_path / LAST)
-    with pytest.raises(UserError, match="not a training state"):
+    with pytest.raises(UserError, match="loaded safely"):
         read_training(tmp_path)
     assert not (tmp_path / "ran").exists()
 

@@ -27,7 +27,7 @@ def test_configs_are_valid_and_short(path):
 def test_schema_for_editors_is_fresh():
     fresh = json.dumps(config.schema(), indent=2) + "\n"
     assert (ROOT / "configs" / "schema.json").read_text() == fresh, (
-        "run: python -c \"import json; from segdla import config; print(json.dumps(config.schema(), indent=2))\" "
+        'run: python -c "import json; from segdla import config; print(json.dumps(config.schema(), indent=2))" '
         "> configs/schema.json"
     )
 

@@ -134,13 +134,13 @@ class DLA(nn.Module):
         c0, c1, c2, c3, c4, c5 = channels
         _, _, d2, d3, d4, d5 = depths
         tree = partial(Tree, block=block, stride=2, root_residual=root_residual)
-        self.base_layer = nn.Sequential(*conv_bn_relu(3, c0, 7))                                # (B,c0,H,W)
+        self.base_layer = nn.Sequential(*conv_bn_relu(3, c0, 7))  # (B,c0,H,W)
         self.level0 = nn.Sequential(*conv_bn_relu(c0, c0, 3))
-        self.level1 = nn.Sequential(*conv_bn_relu(c0, c1, 3, stride=2))                         # (B,c1,H/2,W/2)
-        self.level2 = tree(d2, in_channels=c1, out_channels=c2)                                 # (B,c2,H/4,W/4)
-        self.level3 = tree(d3, in_channels=c2, out_channels=c3, level_root=True)                # (B,c3,H/8,W/8)
-        self.level4 = tree(d4, in_channels=c3, out_channels=c4, level_root=True)                # (B,c4,H/16,W/16)
-        self.level5 = tree(d5, in_channels=c4, out_channels=c5, level_root=True)                # (B,c5,H/32,W/32)
+        self.level1 = nn.Sequential(*conv_bn_relu(c0, c1, 3, stride=2))  # (B,c1,H/2,W/2)
+        self.level2 = tree(d2, in_channels=c1, out_channels=c2)  # (B,c2,H/4,W/4)
+        self.level3 = tree(d3, in_channels=c2, out_channels=c3, level_root=True)  # (B,c3,H/8,W/8)
+        self.level4 = tree(d4, in_channels=c3, out_channels=c4, level_root=True)  # (B,c4,H/16,W/16)
+        self.level5 = tree(d5, in_channels=c4, out_channels=c5, level_root=True)  # (B,c5,H/32,W/32)
         init_weights(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:

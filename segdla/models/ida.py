@@ -60,9 +60,7 @@ class IDAUp(nn.Module):
         self.projs = nn.ModuleList(
             nn.Identity() if c == out_channels else nn.Sequential(*conv_bn_relu(c, out_channels)) for c in in_channels
         )
-        self.ups = nn.ModuleList(
-            nn.Identity() if f == 1 else UPSAMPLERS[upsample](out_channels, f) for f in factors
-        )
+        self.ups = nn.ModuleList(nn.Identity() if f == 1 else UPSAMPLERS[upsample](out_channels, f) for f in factors)
         self.nodes = nn.ModuleList(
             nn.Sequential(*conv_bn_relu(2 * out_channels, out_channels, 3)) for _ in in_channels[1:]
         )

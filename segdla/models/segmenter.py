@@ -51,7 +51,7 @@ class DLASeg(nn.Module):
         if pad_bottom or pad_right:
             x = F.pad(x, (0, pad_right, 0, pad_bottom), mode="replicate")  # zeros would be an edge to the network
         features = self.backbone(x)[self.first :]
-        logits = self.classifier(self.decoder(features))                       # (B,C,h,w) at the output stride
+        logits = self.classifier(self.decoder(features))  # (B,C,h,w) at the output stride
         # Equal to the authors' fixed transposed convolution but at the border, which theirs darkens.
         logits = F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)
         return logits[..., :height, :width]

@@ -5,10 +5,9 @@ Dropped, by name: the 1000-class head ``fc`` of a classification network, the se
 authors' code builds but never uses.
 """
 
-import pickle
 import re
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -30,17 +29,25 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no weights file at {path}; give the path of a .pth or .safetensors file")
-    try:
-        if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors":
+        try:
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{path} holds no weights that can be loaded safely ({reason})") from error
+        except SafetensorError as error:
+            raise UserError(f"{path} holds no weights: it is not a safetensors file ({error})") from error
+    state = read_torch_file(path)
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{path} holds no state dict (tensors by name); save model.state_dict() there")
     return state
+
+
+def read_torch_file(path: Path) -> Any:
+    """What a file of ``torch.save`` holds; code in it is not run. Raises UserError where it can't be read."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler raises whatever the bytes make it raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path} holds no weights or state that can be loaded safely ({reason})") from error
 
 
 def load_weights(model: DLASeg, state: dict[str, Tensor], source: str = "the weights") -> None:
@@ -70,8 +77,10 @@ def load_weights(model: DLASeg, state: dict[str, Tensor], source: str = "the wei
     for problem, names in (("lacks", missing), ("has unknown", unknown), ("has misshapen", misshapen)):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise UserError(f"{source} does not fit this network: it {problem} {', '.join(names[:3])}{more}; "
-                            "check model.backbone, model.output_stride and the number of classes")
+            raise UserError(
+                f"{source} does not fit this network: it {problem} {', '.join(names[:3])}{more}; "
+                "check model.backbone, model.output_stride and the number of classes"
+            )
     model.load_state_dict(state, strict=False)
 
 

@@ -11,7 +11,9 @@ def segnet_tree(tmp_path):
     for split in ("train", "test"):
         for i in range(3):
             write(tmp_path / split / f"{split}_{i}.jpg", np.full((6, 8, 3), 50 * i))
-            write(tmp_path / f"{split}annot" / f"{split}_{i}.png", np.array([[0, 5, 10, 11]] * 6, np.uint8).repeat(2, 1))
+            write(
+                tmp_path / f"{split}annot" / f"{split}_{i}.png", np.array([[0, 5, 10, 11]] * 6, np.uint8).repeat(2, 1)
+            )
     return tmp_path
 
 
@@ -51,7 +53,10 @@ def originals(tmp_path):
 def test_protocols_of_the_originals(originals, protocol, expected):
     source = camvid(originals, "train", protocol)
     np.testing.assert_array_equal(source.read(0)[1], [expected])
-    assert source.classes.protocol != camvid(originals, "train", "native" if protocol == "grouped" else "grouped").classes.protocol
+    assert (
+        source.classes.protocol
+        != camvid(originals, "train", "native" if protocol == "grouped" else "grouped").classes.protocol
+    )
 
 
 def test_originals_are_split_like_the_segnet_lists(originals):
@@ -68,10 +73,10 @@ def test_originals_are_split_like_the_segnet_lists(originals):
 
 
 def test_missing_root_names_the_setting():
-    with pytest.raises(UserError, match="data.root=nowhere"):
+    with pytest.raises(UserError, match=r"data\.root=nowhere"):
         camvid("nowhere", "train")
 
 
 def test_segnet_protocol_on_originals_names_the_setting(originals):
-    with pytest.raises(UserError, match="data.protocol"):
+    with pytest.raises(UserError, match=r"data\.protocol"):
         camvid(originals, "train")

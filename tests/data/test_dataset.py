@@ -76,7 +76,7 @@ def test_colours_through_a_table(tmp_path):
 def test_sizes_must_agree(tmp_path):
     image = save(tmp_path / "i.png", np.zeros((4, 6, 3), np.uint8))
     mask = save(tmp_path / "m.png", np.zeros((4, 5), np.uint8))
-    with pytest.raises(UserError, match=r"i\.png is 4x6 .* m\.png is 4x5"):
+    with pytest.raises(UserError, match=r"i\.png is 4x6 .*m\.png is 4x5"):
         PairSource([(image, mask)], Scenes.classes, IdEncoding({0: 0})).read(0)
 
 

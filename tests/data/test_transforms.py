@@ -24,9 +24,7 @@ def test_unscaled_crop_is_a_copy():
     for seed in range(10):
         crop, target = transform()(image, mask, seed)
         assert crop.shape == (40, 48, 3) and crop.dtype == np.uint8
-        places = [
-            (y, x) for y in range(9) for x in range(17) if np.array_equal(image[y : y + 40, x : x + 48], crop)
-        ]
+        places = [(y, x) for y in range(9) for x in range(17) if np.array_equal(image[y : y + 40, x : x + 48], crop)]
         assert places
         assert any(np.array_equal(mask[y : y + 40, x : x + 48], target) for y, x in places)
 

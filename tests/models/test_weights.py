@@ -21,9 +21,7 @@ def as_the_authors_name_it(state):
         name = re.sub(r"^backbone\.", "base.", name)
         name = re.sub(r"^classifier\.", "fc.0.", name)
         name = re.sub(r"^decoder\.idas\.(\d)\.(proj|up)s\.(\d)", r"dla_up.ida_\1.\2_\3", name)
-        name = re.sub(
-            r"^decoder\.idas\.(\d)\.nodes\.(\d)", lambda m: f"dla_up.ida_{m[1]}.node_{int(m[2]) + 1}", name
-        )
+        name = re.sub(r"^decoder\.idas\.(\d)\.nodes\.(\d)", lambda m: f"dla_up.ida_{m[1]}.node_{int(m[2]) + 1}", name)
         renamed[name] = tensor
     return renamed
 
@@ -63,7 +61,11 @@ def test_authors_segmentation_weights():
 def test_classification_weights_fill_the_backbone_alone():
     theirs, ours = randomised(network()), network()
     before = ours.classifier.weight.clone()
-    state = theirs.backbone.state_dict() | dead_parameters(theirs, "") | {"fc.weight": torch.zeros(1), "fc.bias": torch.zeros(1)}
+    state = (
+        theirs.backbone.state_dict()
+        | dead_parameters(theirs, "")
+        | {"fc.weight": torch.zeros(1), "fc.bias": torch.zeros(1)}
+    )
     state = {name: tensor for name, tensor in state.items() if "num_batches" not in name}  # as files of 2018 have it
     load_weights(ours, state)
     for name, tensor in theirs.backbone.state_dict().items():
@@ -82,7 +84,10 @@ def test_timm_weights():
     ("change", "message"),
     [
         (lambda state: state.pop("level2.root.conv.weight"), "lacks backbone.level2.root.conv.weight"),
-        (lambda state: state.update({"level2.project.1.extra": torch.zeros(1)}), "unknown backbone.level2.project.1.extra"),
+        (
+            lambda state: state.update({"level2.project.1.extra": torch.zeros(1)}),
+            "unknown backbone.level2.project.1.extra",
+        ),
         (lambda state: state.update({"base_layer.0.weight": torch.zeros(8, 3, 7, 7)}), r"\(8, 3, 7, 7\) instead of"),
     ],
 )

@@ -4,6 +4,7 @@ The world is in metres, x right, y up, z ahead. Colour and label share one four-
 filled into it once, so that an image and its mask cannot disagree.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import cv2
@@ -30,7 +31,7 @@ WALLS = (
     (150, 84, 66), (178, 112, 84), (214, 188, 140), (226, 208, 176), (150, 118, 92), (196, 160, 104),
     (128, 84, 66), (200, 140, 124), (170, 162, 150), (134, 150, 160), (160, 96, 84), (188, 128, 92),
 )  # fmt: skip
-LEAVES = ((74, 104, 46), (98, 122, 50), (54, 88, 58), (128, 120, 50), (150, 98, 44))
+LEAVES = ((74, 104, 46), (98, 122, 50), (54, 88, 58), (84, 116, 60), (128, 120, 50), (150, 98, 44))
 
 
 @dataclass
@@ -60,27 +61,33 @@ class Canvas:
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """World points (..., 3) to canvas coordinates (..., 2)."""
-        x, y, z = np.moveaxis(points, -1, 0)
-        columns = self.center + self.focal * (x - self.drift + self.bend * z * z) / z
-        return np.stack((columns, self.horizon + self.focal * (self.eye - y) / z), axis=-1)
+        x, y, z = points[..., 0], points[..., 1], points[..., 2]
+        spots = np.empty((*z.shape, 2))
+        spots[..., 0] = self.center + self.focal * (x - self.drift + self.bend * z * z) / z
+        spots[..., 1] = self.horizon + self.focal * (self.eye - y) / z
+        return spots
 
     def upright(self, x: float, z: float, outline: np.ndarray) -> np.ndarray:
         """An outline (..., 2) in metres, (right, up) of the ground point (x, z), facing the camera."""
-        foot = self.project(np.array((x, 0.0, z)))
-        return foot + np.asarray(outline) * (self.focal / z, -self.focal / z)
+        scale = self.focal / z
+        column = self.center + self.focal * (x - self.drift + self.bend * z * z) / z
+        return outline * np.array((scale, -scale)) + np.array((column, self.horizon + self.focal * self.eye / z))
 
     def flat(self, outline: np.ndarray) -> np.ndarray:
         """An outline (..., 2) of (x, z) on the ground."""
-        x, z = np.moveaxis(np.asarray(outline, dtype=float), -1, 0)
-        return self.project(np.stack((x, np.zeros_like(x), np.maximum(z, self.near)), axis=-1))
+        points = np.zeros((*outline.shape[:-1], 3))
+        points[..., 0], points[..., 2] = outline[..., 0], np.maximum(outline[..., 1], self.near)
+        return self.project(points)
 
     def paint(self, polygons: np.ndarray, color, label: int, depth: float = 0.0, glows: bool = False) -> None:
         """Fill polygons (..., corners, 2) with a colour and a label; where an even number of them overlap is a hole."""
+        corners = np.rint(polygons * 2**SUBPIXEL_BITS).astype(np.int32).reshape(-1, *polygons.shape[-2:])
+        columns = corners[..., 0]
+        if not corners.size or columns.max() < -16 or columns.min() > (self.pixels.shape[1] + 1) << SUBPIXEL_BITS:
+            return
         clarity = np.exp(-self.density * depth)
         shade = np.asarray(color) * (1.0 if glows else self.light) * clarity + self.haze * (1 - clarity)
-        corners = np.rint(polygons * 2**SUBPIXEL_BITS).astype(np.int32)
-        corners = list(corners.reshape(-1, *corners.shape[-2:]))
-        cv2.fillPoly(self.pixels, corners, (*shade.tolist(), label), cv2.LINE_8, SUBPIXEL_BITS)
+        cv2.fillPoly(self.pixels, list(corners), (*shade.tolist(), label), cv2.LINE_8, SUBPIXEL_BITS)
 
     def pick(self, colors, spread: float = 12.0) -> np.ndarray:
         """One of the colours, slightly changed."""
@@ -129,7 +136,8 @@ def _sky(canvas: Canvas, zenith: np.ndarray, haze: np.ndarray) -> None:
     clear = zenith * (1 - fall) + haze * fall
     sky = clear * (1 - cover) + (0.35 * haze + 0.65 * haze.max()) * cover
     rows, columns = canvas.pixels.shape[:2]
-    canvas.pixels[..., :3] = cv2.resize(np.clip(sky, 0, 255).astype(np.uint8), (columns, rows))
+    sky = np.dstack((np.clip(sky, 0, 255), np.full((48, 64), SKY))).astype(np.uint8)
+    cv2.resize(sky, (columns, rows), dst=canvas.pixels)
 
 
 def blobs(rng: np.random.Generator, centers: np.ndarray, radii: np.ndarray, corners: int = 9) -> np.ndarray:
@@ -147,13 +155,17 @@ def regular(corners: int, radius: float = 1.0, turn: float = 0.5) -> np.ndarray:
 
 def limb(start: tuple[float, float], end: tuple[float, float], width: float) -> np.ndarray:
     """A straight bar (4, 2) of the given width."""
-    start, end = np.array(start), np.array(end)
-    along = (end - start) / np.linalg.norm(end - start)
-    across = np.array((-along[1], along[0])) * width / 2
-    return np.stack((start + across, start - across, end - across, end + across))
+    (x, y), (right, up) = start, (end[0] - start[0], end[1] - start[1])
+    length = math.hypot(right, up)
+    a, b = -up / length * width / 2, right / length * width / 2
+    return np.array(((x + a, y + b), (x - a, y - b), (end[0] - a, end[1] - b), (end[0] + a, end[1] + b)))
 
 
 def rectangles(left, right, low, high) -> np.ndarray:
     """Corner coordinates (..., 4, 2) of axis-aligned rectangles."""
-    left, right, low, high = np.broadcast_arrays(left, right, low, high)
-    return np.stack((left, low, right, low, right, high, left, high), axis=-1).reshape(*left.shape, 4, 2).astype(float)
+    outlines = np.empty((*np.broadcast_shapes(*map(np.shape, (left, right, low, high))), 4, 2))
+    outlines[..., 0, 0] = outlines[..., 3, 0] = left
+    outlines[..., 1, 0] = outlines[..., 2, 0] = right
+    outlines[..., 0, 1] = outlines[..., 1, 1] = low
+    outlines[..., 2, 1] = outlines[..., 3, 1] = high
+    return outlines

@@ -72,15 +72,17 @@ def _light_ground(canvas: Canvas) -> None:
     shade = cv2.blur(shade[top:], (5, 5)).astype(np.float32)[..., None] / 255
     depths = canvas.focal * canvas.eye / (np.arange(top, len(canvas.pixels)) + 0.5 - canvas.horizon)
     clarity = np.exp(-canvas.density * depths).astype(np.float32)[:, None, None]
-    ground = canvas.pixels[top:, :, :3]
-    ground[:] = ground * (shade * clarity) + canvas.haze.clip(0, 255).astype(np.float32) * (1 - clarity)
+    kept = (shade * clarity)[..., 0]
+    lit = canvas.pixels[top:] * cv2.merge((kept, kept, kept, np.ones_like(kept)))  # the label stays as it is
+    lit += np.append(canvas.haze.clip(0, 255), 0).astype(np.float32) * (1 - clarity)
+    canvas.pixels[top:] = lit
 
 
 def _skyline(canvas: Canvas) -> None:
     """Roofs and tree tops beyond the end of the street."""
     rng = canvas.rng
     edges = np.linspace(-150, 150, 26)
-    houses = rectangles(edges[:-1], edges[1:], -1.0, rng.uniform(3, 22, 25))
+    houses = rectangles(edges[:-1], edges[1:], 0.0, rng.uniform(3, 16, 25))
     color = canvas.pick(WALLS)
     for part in range(3):
         canvas.paint(canvas.upright(0, FAR, houses[part::3]), (0.8 + 0.15 * part) * color, BUILDING, FAR)
@@ -128,7 +130,7 @@ def _furnish(canvas: Canvas) -> list[tuple[float, Callable[[], None]]]:
                 stand(lamp, x, z, reach=0.1, height=6.0)
             elif kind == 2:
                 stand(sign, x, z, reach=0.1, height=2.8)
-        for z in rng.uniform(1.5 * canvas.near, 9, rng.integers(2, 4)):
+        for z in rng.uniform(5.5, 11, rng.integers(2, 5)):
             stand(person, side * rng.uniform(half_road + 0.4, half_street - 0.4), z, reach=0.25, height=1.7)
         parked = canvas.chance(0.6)
         lane = side * (half_road - 1.1 if parked else half_road / 2)
@@ -151,7 +153,7 @@ def _develop(canvas: Canvas, height: int, width: int) -> tuple[np.ndarray, np.nd
     labels = canvas.pixels[..., 3]
     a, b, c, d = labels[::2, ::2], labels[::2, 1::2], labels[1::2, ::2], labels[1::2, 1::2]
     mask = np.where((b == c) | (b == d), b, np.where(c == d, c, a))  # the most frequent of the four
-    image = cv2.resize(canvas.pixels[..., :3], (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    image = cv2.resize(canvas.pixels, (width, height), interpolation=cv2.INTER_AREA)[..., :3].astype(np.float32)
     fine, coarse = rng.uniform(0.01, 0.05, 256).astype(np.float32), rng.uniform(0.02, 0.08, 256).astype(np.float32)
     fine[SKY], coarse[SKY], fine[TREE] = 0, 0, rng.uniform(0.05, 0.16)
     texture = 1 + fine[mask] * noise(rng, height, width, width // 2) + coarse[mask] * noise(rng, height, width, 24)
@@ -170,9 +172,9 @@ def draw_scene(index: int, *, seed: int = 0, height: int = 192, width: int = 256
     IGNORE on the bonnet of the camera's own car. The same arguments give the same bytes.
     """
     canvas = new_canvas(np.random.default_rng((seed, index)), height, width)
-    _skyline(canvas)
     things = _furnish(canvas)
     _light_ground(canvas)
+    _skyline(canvas)
     for _, draw in sorted(things, key=lambda thing: -thing[0]):
         draw()
     if canvas.chance(0.35):

@@ -135,8 +135,9 @@ def car(canvas: Canvas, x: float, z: float, heading: float) -> None:
     if canvas.chance(0.2):  # a van
         body, cabin = _box((1.95, 0.9, 4.8), 0, 0.28, (0, 0, 0)), _box((1.95, 1.0, 4.6), -0.1, 1.18, (0.1, 0.05, 0.6))
     else:
-        body, cabin = _box((1.8, 0.6, 4.2), 0, 0.28, (0.05, 0.05, 0.15)), _box(
-            (1.65, 0.58, 2.9), -0.3, 0.86, (0.2, rng.uniform(0.2, 0.6), 0.7)
+        body, cabin = (
+            _box((1.8, 0.6, 4.2), 0, 0.28, (0.05, 0.05, 0.15)),
+            _box((1.65, 0.58, 2.9), -0.3, 0.86, (0.2, rng.uniform(0.2, 0.6), 0.7)),
         )
     ends = _box((1.7, 0.3, 4.0), 0, 0, (0, 0, 0))[[0, 2]]
     hubs = np.array([(0.9 * side, 0.33, along) for side in (-1, 1) for along in (-1.3, 1.3)])
@@ -159,12 +160,17 @@ def car(canvas: Canvas, x: float, z: float, heading: float) -> None:
         (_lamps(body[2]), (250, 246, 220), lamps_on),
     )
     turn = np.array([(np.cos(heading), 0, -np.sin(heading)), (0, 1, 0), (np.sin(heading), 0, np.cos(heading))])
-    for faces, shade, glows in parts:
-        outlines = canvas.project(faces.reshape(-1, *faces.shape[-2:]) @ turn + (x, 0, z))
+    for corners in (4, 10):  # wheels last; faces of as many corners are projected together
+        group = [part for part in parts if part[0].shape[-2] == corners]
+        faces = np.concatenate([part[0].reshape(-1, corners, 3) for part in group])
+        looks = [part[1:] for part in group for _ in range(part[0].size // (3 * corners))]
+        outlines = canvas.project(faces @ turn + (x, 0, z))
+        right, down = outlines[..., 0], outlines[..., 1]
         following = np.roll(outlines, -1, axis=1)
-        areas = outlines[..., 0] * following[..., 1] - outlines[..., 1] * following[..., 0]
-        for outline in outlines[areas.sum(axis=1) < 0]:  # the faces turned to the camera
-            canvas.paint(outline, shade, CAR, z, glows)
+        areas = (right * following[..., 1] - down * following[..., 0]).sum(axis=1)
+        for index in np.flatnonzero(areas < 0):  # the faces turned to the camera
+            shade, glows = looks[index]
+            canvas.paint(outlines[index], shade, CAR, z, glows)
 
 
 def person(canvas: Canvas, x: float, z: float) -> None:
@@ -194,7 +200,7 @@ def person(canvas: Canvas, x: float, z: float) -> None:
 def _post(canvas: Canvas, x: float, z: float, height: float, width: float) -> np.ndarray:
     """A vertical pole, never so thin that it would be lost; returns its colour."""
     metal = canvas.pick(((92, 94, 96), (60, 64, 62), (74, 78, 80)), 8)
-    width = max(width, 2.8 * SUPERSAMPLING * z / canvas.focal)
+    width = max(width, 3.6 * SUPERSAMPLING * z / canvas.focal)
     canvas.paint(canvas.upright(x, z, limb((0, 0), (0, height), width)), metal, POLE, z)
     light = canvas.upright(x, z, limb((-width / 4, 0), (-width / 4, height), width / 3))
     canvas.paint(light, np.minimum(1.3 * metal, 250), POLE, z)
@@ -204,7 +210,7 @@ def _post(canvas: Canvas, x: float, z: float, height: float, width: float) -> np
 def lamp(canvas: Canvas, x: float, z: float) -> None:
     height, reach, width = canvas.rng.uniform(5, 8), -np.sign(x) * canvas.rng.uniform(1.0, 2.5), 0.2
     metal = _post(canvas, x, z, height, width)
-    thick = max(0.16, 2.4 * SUPERSAMPLING * z / canvas.focal)
+    thick = max(0.16, 3 * SUPERSAMPLING * z / canvas.focal)
     canvas.paint(canvas.upright(x, z, limb((0, height - 0.1), (reach, height + 0.4), thick)), metal, POLE, z)
     head = canvas.upright(x, z, limb((0.8 * reach, height + 0.3), (1.3 * reach, height + 0.35), 2 * thick))
     night = canvas.lit_windows > 0.2
@@ -213,8 +219,8 @@ def lamp(canvas: Canvas, x: float, z: float) -> None:
 
 def sign(canvas: Canvas, x: float, z: float) -> None:
     rng = canvas.rng
-    radius, top = rng.uniform(0.6, 0.9), rng.uniform(2.4, 3.2)
-    _post(canvas, x, z, top + radius, 0.2)
+    radius, top = rng.uniform(0.75, 1.05), rng.uniform(2.4, 3.2)
+    _post(canvas, x, z, top + radius, 0.24)
     board = rng.uniform(0.8, 1.6), rng.uniform(0.5, 0.9)
     shapes = (
         regular(14, radius), regular(3, 1.25 * radius), regular(3, 1.25 * radius, 0), regular(8, radius, 0.5),
