@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from segdla.errors import UserError
@@ -27,5 +28,10 @@ def run(main: Callable[[argparse.Namespace], int], made: argparse.ArgumentParser
     except UserError as error:
         if "--debug" in (sys.argv if argv is None else argv):
             raise
-        print(f"{made.prog}: {error}", file=sys.stderr)
+        complain(error)
         return 2
+
+
+def complain(error: UserError) -> None:
+    """Say on stderr, in the tool's name, what went wrong."""
+    print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)

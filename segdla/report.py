@@ -20,9 +20,9 @@ _SECONDS_BETWEEN_LINES = 20  # where there is no terminal to draw a bar on
 console = Console(highlight=False)
 
 
-def score_table(scores: dict[str, Any], title: str) -> Table:
+def score_table(scores: dict[str, Any]) -> Table:
     """IoU and accuracy a class, means below; a dash for a class that is neither in the truth nor predicted."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("class")
     table.add_column("IoU %", justify="right")
     table.add_column("accuracy %", justify="right")

@@ -7,19 +7,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from segdla import build, cli
+from segdla.checkpoint import unused
 from segdla.data.dataset import IMAGE_SUFFIXES, read_image
 from segdla.errors import UserError
 from segdla.report import console, progress
-from segdla.visualize import beside, colorize, legend, overlay, write_image
+from segdla.visualize import colorize, legend, overlay, write_image
 
 
 def parser() -> argparse.ArgumentParser:
     made = cli.parser(
-        "Write, for every image and at its own size: ids/ (pixel = class id), color/ and overlay/ (with a legend)."
+        "Write, for every image and at its own size, ids/ (pixel = class id), color/ and overlay/; and a legend.png."
     )
     made.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders (searched through), or globs")
     made.add_argument("--checkpoint", metavar="RUN|CHECKPOINT", help="default: the newest run's best")
-    made.add_argument("--output", type=Path, default=Path("predictions"), help="folder (default: predictions)")
+    made.add_argument("--output", type=Path, metavar="DIR", help="default: predictions, numbered if it is taken")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
     return made
 
@@ -50,22 +51,23 @@ def main(args: argparse.Namespace) -> int:
         jobs[name] = image_path
     segmenter = build.load(args.checkpoint, args.device)
     console.print(f"{segmenter.path}: {len(segmenter.classes)} classes, on {segmenter.device}", soft_wrap=True)
-    key = legend(segmenter.classes, segmenter.palette)
+    output = args.output or unused(Path("predictions"))
     failed = 0
     for name, image_path in progress(jobs.items(), len(jobs), "predicting"):
         try:
             image = read_image(image_path)
         except UserError as error:
-            print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+            cli.complain(error)
             failed += 1
             continue
         ids = segmenter.predict(image)
         colors = colorize(ids, segmenter.palette)
-        write_image(args.output / "ids" / f"{name}.png", ids)
-        write_image(args.output / "color" / f"{name}.png", colors)
-        write_image(args.output / "overlay" / f"{name}.png", beside(overlay(image, colors), key))
+        write_image(output / "ids" / f"{name}.png", ids)
+        write_image(output / "color" / f"{name}.png", colors)
+        write_image(output / "overlay" / f"{name}.png", overlay(image, colors))
     if failed < len(jobs):
-        console.print(f"{len(jobs) - failed} images segmented, in {args.output}/", soft_wrap=True)
+        write_image(output / "legend.png", legend(segmenter.classes, segmenter.palette))
+        console.print(f"{len(jobs) - failed} images segmented, in {output}/", soft_wrap=True)
     return 0 if not failed else 1 if failed < len(jobs) else 2
 
 

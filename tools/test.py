@@ -65,7 +65,8 @@ def main(args: argparse.Namespace) -> int:
 
     how = [f"{len(scales)} scales"] * args.multiscale + ["flip"] * args.flip + ["windows"] * bool(window)
     scores = confusion.scores(source.classes.names)
-    console.print(score_table(scores, f"{args.split}, {' + '.join(how) or 'single scale'} {source.classes.protocol}"))
+    console.print(f"{args.split}, {' + '.join(how) or 'single scale'}; {source.classes.protocol or 'own classes'}:")
+    console.print(score_table(scores))
     console.print(f"mIoU {100 * scores['mean_iou']:.2f} %")
     options = {"multiscale": args.multiscale, "flip": args.flip, "window": bool(window)}
     stem = "_".join(["eval", args.split, *(name for name, on in options.items() if on)])

@@ -1,7 +1,6 @@
 """Train a network: python tools/train.py CONFIG [section.key=value ...] [--name NAME] | --resume RUN"""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from segdla import build, cli, config
 from segdla.checkpoint import BEST, LAST, read_weights, unused
 from segdla.errors import UserError
-from segdla.report import console, score_table
+from segdla.report import console, score_table, write_json
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,10 +46,11 @@ def main(args: argparse.Namespace) -> int:
         return 130
     checkpoint = read_weights(run / BEST)
     scores = checkpoint.card["scores"]
-    console.print(score_table(scores, f"{run}: best on {scores['split']}, step {checkpoint.card['step']}"))
-    (run / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    console.print(f"the best weights, on {scores['split']}, are of step {checkpoint.card['step']}:")
+    console.print(score_table(scores))
+    write_json(run / "scores.json", scores)
     console.print(
-        f"{100 * scores['mean_iou']:.2f} % mIoU\n"
+        f"mIoU {100 * scores['mean_iou']:.2f} %\n"
         f"look at {run}/samples/ (image, truth, prediction) and {run}/curves.png\n"
         f"next: python tools/test.py {run} --multiscale\n"
         f"      python tools/predict.py IMAGES --checkpoint {run}",

@@ -51,7 +51,7 @@ class TrainingKeys:
 
 def training_batches(dataset: SegmentationDataset, keys: TrainingKeys, workers: int, pin: bool) -> Iterator[Batch]:
     """The batches of a run, in order. Raises a sample's UserError when its turn comes."""
-    loader = DataLoader(dataset, batch_sampler=keys, collate_fn=_stack_by_size, **_worker_options(workers, pin))
+    loader = _loader(dataset, keys, workers, pin)
     return (batch for (batch,) in _raising(loader))
 
 
@@ -59,7 +59,7 @@ def evaluation_loader(dataset: SegmentationDataset, batch_size: int, workers: in
     """Whole images in order, for ``evaluation_batches``; its workers live as long as it does."""
     keys = [(0, index) for index in range(len(dataset))]
     chunks = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
-    return DataLoader(dataset, batch_sampler=chunks, collate_fn=_stack_by_size, **_worker_options(workers, pin))
+    return _loader(dataset, chunks, workers, pin, persistent_workers=workers > 0)
 
 
 def evaluation_batches(loader: DataLoader) -> Iterator[Batch]:
@@ -67,13 +67,22 @@ def evaluation_batches(loader: DataLoader) -> Iterator[Batch]:
     return (batch for batches in _raising(loader) for batch in batches)
 
 
-def _worker_options(workers: int, pin: bool) -> dict:
-    return {
-        "num_workers": workers,
-        "pin_memory": pin,
-        "worker_init_fn": _start_worker,
-        "persistent_workers": workers > 0,
-    }
+def _loader(
+    dataset: SegmentationDataset,
+    keys: Iterable[list[tuple[int, int]]],
+    workers: int,
+    pin: bool,
+    persistent_workers: bool = False,
+) -> DataLoader:
+    return DataLoader(
+        dataset,
+        batch_sampler=keys,
+        collate_fn=_stack_by_size,
+        num_workers=workers,
+        pin_memory=pin,
+        worker_init_fn=_start_worker,
+        persistent_workers=persistent_workers,
+    )
 
 
 def _start_worker(worker: int) -> None:
