@@ -1,6 +1,6 @@
-"""What the decoder's learned up-convolution costs beside fixed bilinear interpolation: python benchmarks/upsampling.py
+"""Measures the learned up-convolution beside fixed bilinear interpolation: python benchmarks/upsampling.py
 
-Alternates between the two in one process and reports medians, the ratio first; writes benchmarks/results/upsampling.json.
+Alternates between the two in one process and reports medians, the ratio first. Writes results/upsampling.json.
 """
 
 import argparse

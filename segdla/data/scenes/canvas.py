@@ -17,7 +17,7 @@ PALETTE = (
 )  # fmt: skip
 IGNORE = 255
 SKY, BUILDING, ROAD, PAVEMENT, TREE, CAR, PERSON, POLE, SIGN = range(len(NAMES))
-SUPERSAMPLING = 2
+SUPERSAMPLING = 2  # the mask is a vote over 2 x 2: see street.py
 SUBPIXEL_BITS = 4
 FAR = 48.0
 # (probability, zenith, horizon, light on surfaces, strength of cast shadows, share of lit windows)

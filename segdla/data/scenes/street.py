@@ -1,6 +1,7 @@
 """Streets: a ground, what stands on it where, its shadows, drawn far to near and developed like a photograph."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 
 import cv2
@@ -32,7 +33,8 @@ def _ribbon(canvas: Canvas, left: float, right: float, color, label: int) -> Non
     canvas.paint(canvas.flat(np.concatenate((sides[0], sides[1][::-1]))), color, label)
 
 
-def _ground(canvas: Canvas, half_road: float, half_street: float) -> None:
+def _ground(canvas: Canvas, half_road: float, half_street: float) -> np.ndarray:
+    """Pavement, road and its markings; returns the road's colour."""
     rng = canvas.rng
     rows, columns = canvas.pixels.shape[:2]
     stone = canvas.pick(((176, 168, 156), (164, 156, 148), (186, 170, 152), (150, 148, 146)))
@@ -54,6 +56,7 @@ def _ground(canvas: Canvas, half_road: float, half_street: float) -> None:
     if canvas.chance(0.4):
         for edge in (-half_road + 0.35, half_road - 0.35):
             _ribbon(canvas, edge - 0.06, edge + 0.06, paint, ROAD)
+    return asphalt
 
 
 def _crosswalk(canvas: Canvas, half_road: float, z: float) -> None:
@@ -91,60 +94,89 @@ def _skyline(canvas: Canvas) -> None:
         canvas.paint(canvas.upright(0, FAR, blob.clip((-200, -1), (200, 20))), canvas.pick(LEAVES), TREE, FAR)
 
 
-def _furnish(canvas: Canvas) -> list[tuple[float, Callable[[], None]]]:
-    """Paint the ground and plan what stands on it: (depth, function that draws it)."""
-    rng = canvas.rng
-    half_road, pavement = rng.uniform(3.2, 5.2), rng.uniform(2.2, 4.5)
-    half_street = half_road + pavement
-    _ground(canvas, half_road, half_street)
-    things = []
+@dataclass
+class _Street:
+    """A street to be: what stands where on it, as (depth, function that draws it)."""
 
-    def stand(draw: Callable, x: float, z: float, *details, reach: float, height: float) -> None:
-        things.append((z, partial(draw, canvas, x, z, *details)))
-        tip = (x + canvas.sun[0] * height, z + canvas.sun[1] * height)
-        canvas.shadows.append(
-            np.array([(x - reach, z), (tip[0] - reach, tip[1]), (tip[0] + reach, tip[1]), (x + reach, z)])
+    canvas: Canvas
+    half_road: float
+    half_street: float
+    asphalt: np.ndarray
+    things: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+
+    def stand(self, draw: Callable, x: float, z: float, *details: float, reach: float, height: float) -> None:
+        """Place something that casts a shadow."""
+        self.things.append((z, partial(draw, self.canvas, x, z, *details)))
+        tip_x, tip_z = x + self.canvas.sun[0] * height, z + self.canvas.sun[1] * height
+        self.canvas.shadows.append(
+            np.array([(x - reach, z), (tip_x - reach, tip_z), (tip_x + reach, tip_z), (x + reach, z)])
         )
 
-    for side in (-1, 1):
+    def build(self, side: int) -> None:
+        """A row of houses, here and there with a side street between them."""
+        canvas, rng, wall = self.canvas, self.canvas.rng, side * self.half_street
         z, previous = canvas.near, 0.0
         while z < FAR:
             length, height, gap = rng.uniform(8, 20), rng.uniform(5, 17), canvas.chance(0.3) * rng.uniform(4, 9)
             if gap:
-                ends = side * np.array((half_road, 60))
-                canvas.paint(canvas.flat(rectangles(*ends, z + 0.15 * gap, z + 0.85 * gap)), (90, 90, 94), ROAD)
+                ends = side * np.array((self.half_road, 60))
+                canvas.paint(canvas.flat(rectangles(*ends, z + 0.15 * gap, z + 0.85 * gap)), self.asphalt, ROAD)
             z += gap
             exposed = bool(gap) or height > previous
-            block = building, canvas, side * half_street, z, z + length, height, canvas.chance(0.35), exposed
-            things.append((z + length, partial(*block)))
+            house = partial(building, canvas, wall, z, z + length, height, canvas.chance(0.35), exposed)
+            self.things.append((z + length, house))
             if side * canvas.sun[0] < 0:
-                inner = side * (half_street - min(abs(canvas.sun[0]) * height, 4))
-                canvas.shadows.append(rectangles(inner, side * half_street, z, z + length))
+                inner = side * (self.half_street - min(abs(canvas.sun[0]) * height, 4))
+                canvas.shadows.append(rectangles(inner, wall, z, z + length))
             z, previous = z + length, height
-        for z in np.arange(canvas.near + rng.uniform(1, 4), 17, rng.uniform(3.5, 6)):
+
+    def furnish(self, side: int) -> None:
+        """Trees, lamps and signs along the kerb, and people on the pavement."""
+        rng = self.canvas.rng
+        for z in np.arange(self.canvas.near + rng.uniform(1, 4), 17, rng.uniform(3.5, 6)):
             kind = rng.choice(4, p=(0.35, 0.2, 0.33, 0.12))
-            x = side * (half_road + rng.uniform(0.5, 1.0))
+            x = side * (self.half_road + rng.uniform(0.5, 1.0))
             if kind == 0:
-                stand(tree, x, z, reach=1.2, height=4.0)
+                self.stand(tree, x, z, reach=1.2, height=4.0)
             elif kind == 1:
-                stand(lamp, x, z, reach=0.1, height=6.0)
+                self.stand(lamp, x, z, reach=0.1, height=6.0)
             elif kind == 2:
-                stand(sign, x, z, reach=0.1, height=2.8)
+                self.stand(sign, x, z, reach=0.1, height=2.8)
         for z in rng.uniform(5.5, 11, rng.integers(2, 5)):
-            stand(person, side * rng.uniform(half_road + 0.4, half_street - 0.4), z, reach=0.25, height=1.7)
+            x = side * rng.uniform(self.half_road + 0.4, self.half_street - 0.4)
+            self.stand(person, x, z, reach=0.25, height=1.7)
+
+    def drive(self, side: int) -> None:
+        """A lane of cars, parked or driving on either side of the road's middle."""
+        canvas, rng = self.canvas, self.canvas.rng
         parked = canvas.chance(0.6)
-        lane = side * (half_road - 1.1 if parked else half_road / 2)
+        lane = side * (self.half_road - 1.1 if parked else self.half_road / 2)
         z = canvas.near + rng.uniform(4, 14)
         while z < 32:
             turn = np.pi * canvas.chance(0.5 if parked else float(side * canvas.drift < 0))
-            stand(car, lane + rng.normal(0, 0.15), z, turn + rng.normal(0, 0.05), reach=1.0, height=1.2)
+            self.stand(car, lane + rng.normal(0, 0.15), z, turn + rng.normal(0, 0.05), reach=1.0, height=1.2)
             z += rng.uniform(5.5, 12) if parked else rng.uniform(9, 30)
+
+    def cross(self) -> None:
+        """A crosswalk and who is on it."""
+        rng, z = self.canvas.rng, self.canvas.rng.uniform(8, 18)
+        _crosswalk(self.canvas, self.half_road, z)
+        for x in rng.uniform(-self.half_road, self.half_road, rng.integers(0, 3)):
+            self.stand(person, x, z + 1.5, reach=0.25, height=1.7)
+
+
+def _street(canvas: Canvas) -> _Street:
+    """Paint the ground, and plan what stands on it."""
+    half_road, pavement = canvas.rng.uniform(3.2, 5.2), canvas.rng.uniform(2.2, 4.5)
+    asphalt = _ground(canvas, half_road, half_road + pavement)
+    street = _Street(canvas, half_road, half_road + pavement, asphalt)
+    for side in (-1, 1):
+        street.build(side)
+        street.furnish(side)
+        street.drive(side)
     if canvas.chance(0.35):
-        z = rng.uniform(8, 18)
-        _crosswalk(canvas, half_road, z)
-        for x in rng.uniform(-half_road, half_road, rng.integers(0, 3)):
-            stand(person, x, z + 1.5, reach=0.25, height=1.7)
-    return things
+        street.cross()
+    return street
 
 
 def _develop(canvas: Canvas, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -172,10 +204,10 @@ def draw_scene(index: int, *, seed: int = 0, height: int = 192, width: int = 256
     IGNORE on the bonnet of the camera's own car. The same arguments give the same bytes.
     """
     canvas = new_canvas(np.random.default_rng((seed, index)), height, width)
-    things = _furnish(canvas)
+    street = _street(canvas)
     _light_ground(canvas)
     _skyline(canvas)
-    for _, draw in sorted(things, key=lambda thing: -thing[0]):
+    for _, draw in sorted(street.things, key=lambda thing: -thing[0]):
         draw()
     if canvas.chance(0.35):
         bonnet(canvas)

@@ -1,0 +1,44 @@
+"""Draws the README's pictures: python benchmarks/figures.py RUN FIGURE.png [--split S] [--images 0 40 ...]
+
+Rows of image, truth, prediction and errors (white; grey where the truth is ignored), with a legend.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from segdla import build, config
+from segdla.checkpoint import find_checkpoint, read_weights
+from segdla.data.dataset import IGNORE_INDEX
+from segdla.visualize import beside, colorize, legend, write_image
+
+
+def errors(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    shade = np.where(target == IGNORE_INDEX, 70, np.where(target != prediction, 255, 0)).astype(np.uint8)
+    return np.dstack([shade] * 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run")
+    parser.add_argument("figure", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--images", type=int, nargs="+", default=[0], help="positions in the split")
+    args = parser.parse_intermixed_args()
+
+    segmenter = build.load(args.run)
+    card = read_weights(find_checkpoint(args.run)).card
+    source = build.source(config.parse(card["config"], args.overrides), args.split)
+    rows = []
+    for index in args.images:
+        image, target = source.read(index)
+        prediction = segmenter.predict(image)
+        pictures = (colorize(ids, segmenter.palette) for ids in (target, prediction))
+        rows.append(np.hstack([image, *pictures, errors(target, prediction)]))
+    write_image(args.figure, beside(np.vstack(rows), legend(segmenter.classes, segmenter.palette)))
+
+
+if __name__ == "__main__":
+    main()
