@@ -15,6 +15,7 @@ from segdla import config as configs
 from segdla.checkpoint import Checkpoint, find_checkpoint, read_training, read_weights
 from segdla.config import Config
 from segdla.data.camvid import camvid
+from segdla.data.cityscapes import cityscapes
 from segdla.data.dataset import SegmentationDataset, Source
 from segdla.data.folder import folder
 from segdla.data.loader import Batch, TrainingKeys, evaluation_batches, evaluation_loader, training_batches
@@ -36,6 +37,10 @@ def _camvid(data: configs.CamVidConfig, split: str) -> Source:
     return camvid(data.root, split, data.protocol)
 
 
+def _cityscapes(data: configs.CityscapesConfig, split: str) -> Source:
+    return cityscapes(data.root, split)
+
+
 def _folder(data: configs.FolderConfig, split: str) -> Source:
     files = getattr(data, split)
     if files is None:
@@ -51,7 +56,7 @@ def _folder(data: configs.FolderConfig, split: str) -> Source:
     )
 
 
-DATASETS = {"scenes": _scenes, "camvid": _camvid, "folder": _folder}
+DATASETS = {"scenes": _scenes, "camvid": _camvid, "cityscapes": _cityscapes, "folder": _folder}
 
 OPTIMIZERS = {
     "sgd": lambda parameters, t: torch.optim.SGD(parameters, t.lr, t.momentum, weight_decay=t.weight_decay),

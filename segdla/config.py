@@ -85,6 +85,12 @@ class CamVidConfig(DataConfig):
     (grouped), or only the 11 classes' own colours, all else ignored (native). Scores don't compare across them."""
 
 
+class CityscapesConfig(DataConfig):
+    dataset: Literal["cityscapes"]
+    root: str | None = None
+    """The folder of leftImg8bit/ and gtFine/; null: the environment variable CITYSCAPES_DATASET."""
+
+
 class FolderSplit(Section):
     """Two directories whose files pair by stem, or a list file with an image and a mask on each line."""
 
@@ -159,7 +165,7 @@ class EvalConfig(Section):
 
 
 class Config(Section):
-    data: Annotated[ScenesConfig | CamVidConfig | FolderConfig, Field(discriminator="dataset")]
+    data: Annotated[ScenesConfig | CamVidConfig | CityscapesConfig | FolderConfig, Field(discriminator="dataset")]
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()

@@ -40,7 +40,11 @@ def flip(predict: Predictor) -> Predictor:
 
     def flipped(images: Tensor) -> Tensor:
         total = predict(images)
-        return total.add_(predict(images.flip(-1)).flip(-1))
+        mirrored = predict(images.flip(-1))
+        # By strips, because torch mirrors by copying.
+        for strip, mirrored_strip in zip(total.split(64, dim=-2), mirrored.split(64, dim=-2), strict=True):
+            strip.add_(mirrored_strip.flip(-1))
+        return total
 
     return flipped
 
