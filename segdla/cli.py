@@ -21,6 +21,13 @@ def parser(description: str) -> argparse.ArgumentParser:
     return made
 
 
+def positive(word: str) -> int:
+    """An argument that is a number of pixels."""
+    if not word.isdecimal() or int(word) == 0:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number above 0")
+    return int(word)
+
+
 def run(main: Callable[[argparse.Namespace], int], made: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse and run; returns the exit status."""
     try:
@@ -30,6 +37,8 @@ def run(main: Callable[[argparse.Namespace], int], made: argparse.ArgumentParser
             raise
         complain(error)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def complain(error: UserError) -> None:

@@ -85,7 +85,7 @@ def train(
             epoch = training.step // steps_per_epoch + 1
             to_go = min(epoch * steps_per_epoch, num_steps) - training.step
             train_one_epoch(training, forward, loss, islice(batches, to_go), log, device, report_every, stop)
-            if not stop.requested and (epoch % eval_every == 0 or training.step == num_steps):
+            if training.step == num_steps or (epoch % eval_every == 0 and not stop.requested):
                 validate(training, forward, validation(), log, card, device, epoch)
             save_training(log.folder / LAST, training.state_dict())
     return training.step == num_steps

@@ -42,7 +42,7 @@ class ConfusionMatrix:
 
         NaN for a class that is neither in the truth nor predicted; means are over the others.
         """
-        counts = self._counts[:-1].double().cpu()
+        counts = self._counts[:-1].cpu().double()  # some devices have no double
         hits = counts[:, :-1].diagonal()
         truth = counts.sum(1)
         predicted = counts[:, :-1].sum(0)

@@ -1,4 +1,7 @@
 import json
+import os
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,9 +9,13 @@ import torch
 from torch import nn
 
 from segdla import build, config, engine
+from segdla.checkpoint import BEST, read_weights
 from segdla.data.loader import Batch
 from segdla.errors import UserError
+from segdla.inference import Segmenter
 from segdla.metrics import ConfusionMatrix
+from segdla.models.dla import VARIANTS
+from segdla.models.segmenter import DLASeg
 from segdla.report import RunLog
 
 NAMES, PALETTE = ("a", "b"), ((0, 0, 0), (255, 255, 255))
@@ -67,14 +74,10 @@ def interrupting(stream, at, stop):
 
 @pytest.mark.parametrize("stopped_after", [2, 3, 5])
 def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, stopped_after):
-    whole = tiny()
-    run(tmp_path / "whole", whole) if (tmp_path / "whole").mkdir() is None else None
-
-    import os
-    import signal
-
-    first = tiny()
-    (tmp_path / "parts").mkdir()
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole, first = tiny(), tiny()
+    assert run(tmp_path / "whole", whole)
     source = interrupting(batches(8), stopped_after - 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert not run(tmp_path / "parts", first, source=source)
     assert first.step == stopped_after
@@ -105,8 +108,6 @@ def test_best_weights_are_those_of_the_best_score(tmp_path):
     run(tmp_path, training)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     scores = [r["mean_iou"] for r in records if "mean_iou" in r]
-    from segdla.checkpoint import BEST, read_weights
-
     assert training.best == max(scores) == read_weights(tmp_path / BEST).card["scores"]["mean_iou"]
 
 
@@ -159,12 +160,6 @@ def test_an_absent_device_is_answered():
 
 
 def test_segmenter_predicts_at_the_images_size():
-    from pathlib import Path
-
-    from segdla.inference import Segmenter
-    from segdla.models.dla import VARIANTS
-    from segdla.models.segmenter import DLASeg
-
     model = DLASeg(VARIANTS["dla46_c"](), 2, 8).eval()
     segmenter = Segmenter(model, NAMES, PALETTE, torch.device("cpu"), Path("x"))
     ids = segmenter.predict(np.zeros((21, 35, 3), np.uint8))

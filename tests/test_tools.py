@@ -13,6 +13,7 @@ import segdla
 from segdla.checkpoint import read_weights
 from segdla.data.dataset import read_mask
 from segdla.data.scenes import Scenes
+from segdla.errors import UserError
 
 
 @pytest.fixture
@@ -197,6 +198,10 @@ def test_a_checkpoint_for_other_classes(fails, trained):
     assert "was trained for the classes sky, building" in said and "has sky, road" in said
 
 
+def test_a_window_of_no_size(fails):
+    assert "'0' is not a whole number above 0" in fails("test", "--window", 0, 64)
+
+
 def test_a_split_that_is_not_there(fails, trained):
     assert "no data.test" in fails("test", trained, "--split", "test")
 
@@ -221,7 +226,5 @@ def test_a_broken_image_among_good_ones(trained, tool, tmp_path, capfd):
 
 
 def test_debug_shows_the_traceback(tool):
-    from segdla.errors import UserError
-
     with pytest.raises(UserError):
         tool("test")("--debug")

@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--split", default="val", choices=("train", "val", "test"), help="default: val")
     made.add_argument("--multiscale", action="store_true", help="sum over eval.scales (0.5 to 1.5)")
     made.add_argument("--flip", action="store_true", help="sum over the mirrored image too")
-    made.add_argument("--window", type=int, nargs=2, metavar=("H", "W"), help="predict by overlapping windows")
+    made.add_argument("--window", type=cli.positive, nargs=2, metavar=("H", "W"), help="predict by overlapping windows")
     made.add_argument("--save-masks", type=Path, metavar="DIR", help="write class-id and coloured PNGs here")
     made.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are (default: runs)")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
