@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from segdla.data.camvid import camvid
 from segdla.data.cityscapes import cityscapes
 from segdla.data.dataset import SegmentationDataset, Source
 from segdla.data.folder import folder
-from segdla.data.loader import Batch, TrainingKeys, evaluation_batches, evaluation_loader, training_batches
+from segdla.data.loader import TrainingKeys, WholeImages, training_batches
 from segdla.data.scenes import Scenes
 from segdla.data.transforms import TrainingTransform
 from segdla.errors import UserError
@@ -110,12 +110,10 @@ def num_workers(config: Config) -> int:
     return min(8, os.cpu_count() or 1) if config.data.workers is None else config.data.workers
 
 
-def whole_images(config: Config, split_source: Source, on: torch.device) -> Callable[[], Iterator[Batch]]:
-    """A function that gives the source's whole images, batch by batch, at each call."""
-    loader = evaluation_loader(
-        SegmentationDataset(split_source), config.eval.batch_size, num_workers(config), on.type == "cuda"
-    )
-    return lambda: evaluation_batches(loader)
+def whole_images(config: Config, split_source: Source, on: torch.device) -> WholeImages:
+    """What a source's evaluation goes through."""
+    dataset = SegmentationDataset(split_source)
+    return WholeImages(dataset, config.eval.batch_size, num_workers(config), on.type == "cuda")
 
 
 def training_state(config: Config, network: DLASeg, num_steps: int) -> engine.Training:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from segdla.checkpoint import BEST, LAST, save_training, save_weights
-from segdla.data.loader import Batch
+from segdla.data.loader import Batch, WholeImages
 from segdla.errors import UserError
 from segdla.inference import Predictor, classify
 from segdla.metrics import ConfusionMatrix
@@ -65,7 +65,7 @@ def train(
     forward: Predictor,
     loss: Callable[[Tensor, Tensor], Tensor],
     batches: Iterator[Batch],
-    validation: Callable[[], Iterable[Batch]],
+    validation: WholeImages,
     log: RunLog,
     card: dict[str, Any],
     *,
@@ -77,8 +77,8 @@ def train(
 ) -> bool:
     """Train from ``training.step`` to ``num_steps``; True when it got there, False when a signal stopped it.
 
-    ``batches`` go on from ``training.step``; ``validation`` gives the validation images anew at each call. After each
-    epoch the run's folder holds the state to resume from, and the weights of the best mIoU with ``card`` in them.
+    ``batches`` go on from ``training.step``. After each epoch the run's folder holds the state to resume from, and the
+    weights of the best mIoU with ``card`` in them.
     """
     with StopSignal() as stop:
         while training.step < num_steps and not stop.requested:
@@ -86,7 +86,7 @@ def train(
             to_go = min(epoch * steps_per_epoch, num_steps) - training.step
             train_one_epoch(training, forward, loss, islice(batches, to_go), log, device, report_every, stop)
             if training.step == num_steps or (epoch % eval_every == 0 and not stop.requested):
-                validate(training, forward, validation(), log, card, device, epoch)
+                validate(training, forward, validation, log, card, device, epoch)
             save_training(log.folder / LAST, training.state_dict())
     return training.step == num_steps
 
@@ -132,7 +132,7 @@ def train_one_epoch(
 def validate(
     training: Training,
     forward: Predictor,
-    batches: Iterable[Batch],
+    images: WholeImages,
     log: RunLog,
     card: dict[str, Any],
     device: torch.device,
@@ -142,9 +142,11 @@ def validate(
     training.model.eval()
     confusion = ConfusionMatrix(len(log.names), device)
     samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for batch, prediction in predictions(forward, batches, device):
+    seen = 0
+    for batch, prediction in predictions(forward, images, device):
         confusion.update(prediction, batch.targets.to(device, non_blocking=True))
-        if len(samples) < _NUM_SAMPLES:
+        seen += len(batch.images)
+        if seen * _NUM_SAMPLES > len(samples) * images.num_images:  # from all over the set: neighbours look alike
             image = batch.images[0].permute(1, 2, 0).numpy()
             samples.append((image, batch.targets[0].numpy(), prediction[0].cpu().numpy()))
     scores = confusion.scores(log.names)

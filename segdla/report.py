@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,9 +39,9 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(_plain(values), indent=2) + "\n")
 
 
-def progress(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
+def progress(items: Collection[Item], description: str) -> Iterator[Item]:
     """The items, with a progress bar where there is a terminal."""
-    return track(items, description, total=total, console=console, transient=True, disable=not console.is_terminal)
+    return track(items, description, console=console, transient=True, disable=not console.is_terminal)
 
 
 class RunLog:

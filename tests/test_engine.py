@@ -35,6 +35,10 @@ def tiny(lr=1e-3):
     return engine.Training(model, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / 8))
 
 
+class Validation(list):
+    num_images = 4
+
+
 def run(folder, training, num_steps=8, source=None, loss=None):
     with RunLog(folder, NAMES, PALETTE, training.step, num_steps) as log:
         return engine.train(
@@ -42,7 +46,7 @@ def run(folder, training, num_steps=8, source=None, loss=None):
             lambda images: training.model(images.float() / 255),
             loss or nn.functional.cross_entropy,
             source or batches(num_steps, first=training.step),
-            lambda: batches(2),
+            Validation(batches(2)),
             log,
             {"classes": NAMES},
             device=torch.device("cpu"),

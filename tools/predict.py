@@ -53,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
     console.print(f"{segmenter.path}: {len(segmenter.classes)} classes, on {segmenter.device}", soft_wrap=True)
     output = args.output or unused(Path("predictions"))
     failed = 0
-    for name, image_path in progress(jobs.items(), len(jobs), "predicting"):
+    for name, image_path in progress(jobs.items(), "predicting"):
         try:
             image = read_image(image_path)
         except UserError as error:

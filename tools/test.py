@@ -54,9 +54,8 @@ def main(args: argparse.Namespace) -> int:
     console.print(f"{checkpoint.path} on {settings.data.dataset} {args.split}, {len(source)} images", soft_wrap=True)
 
     confusion = ConfusionMatrix(len(source.classes), device)
-    batches = build.whole_images(settings, source, device)()
-    total = -(-len(source) // settings.eval.batch_size)
-    for batch, prediction in engine.predictions(predict, progress(batches, total, "evaluating"), device):
+    images = build.whole_images(settings, source, device)
+    for batch, prediction in engine.predictions(predict, progress(images, "evaluating"), device):
         confusion.update(prediction, batch.targets.to(device))
         if args.save_masks:
             for name, ids in zip(batch.names, prediction.cpu().numpy(), strict=True):

@@ -1,4 +1,4 @@
-"""Batches: one stream of sample keys for a whole training run, and whole images for evaluation."""
+"""Batches: one stream of samples for a whole training run, and whole images for evaluation."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -55,16 +55,24 @@ def training_batches(dataset: SegmentationDataset, keys: TrainingKeys, workers: 
     return (batch for (batch,) in _raising(loader))
 
 
-def evaluation_loader(dataset: SegmentationDataset, batch_size: int, workers: int, pin: bool) -> DataLoader:
-    """Whole images in order, for ``evaluation_batches``; its workers live as long as it does."""
-    keys = [(0, index) for index in range(len(dataset))]
-    chunks = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
-    return _loader(dataset, chunks, workers, pin, persistent_workers=workers > 0)
+class WholeImages:
+    """A data set's images in order, whole, as batches: anew at each iteration, by workers that stay.
 
+    A batch holds images of one size: where sizes differ, batches are smaller, never padded, and more than ``len``.
+    """
 
-def evaluation_batches(loader: DataLoader) -> Iterator[Batch]:
-    """The loader's images, each batch of one size: where sizes differ, batches are smaller, never padded."""
-    return (batch for batches in _raising(loader) for batch in batches)
+    def __init__(self, dataset: SegmentationDataset, batch_size: int, workers: int, pin: bool):
+        keys = [(0, index) for index in range(len(dataset))]
+        chunks = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
+        self.num_images = len(dataset)
+        self.loader = _loader(dataset, chunks, workers, pin, persistent_workers=workers > 0)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Raises a sample's UserError when its turn comes."""
+        return (batch for batches in _raising(self.loader) for batch in batches)
 
 
 def _loader(

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from segdla.data.dataset import Sample, SegmentationDataset
-from segdla.data.loader import TrainingKeys, evaluation_batches, evaluation_loader, training_batches
+from segdla.data.loader import TrainingKeys, WholeImages, training_batches
 from segdla.data.scenes import Scenes
 from segdla.data.transforms import TrainingTransform
 from segdla.errors import UserError
@@ -77,9 +77,10 @@ class ManySizes:
 
 @pytest.mark.parametrize(("batch_size", "expected"), [(1, [1] * 5), (2, [2, 2, 1]), (3, [2, 1, 1, 1])])
 def test_evaluation_batches_hold_one_size_and_every_image_once(batch_size, expected):
-    loader = evaluation_loader(SegmentationDataset(ManySizes()), batch_size, workers=0, pin=False)
+    images = WholeImages(SegmentationDataset(ManySizes()), batch_size, workers=0, pin=False)
+    assert images.num_images == 5
     for _ in range(2):  # and again from the start
-        batches = list(evaluation_batches(loader))
+        batches = list(images)
         assert [len(batch.images) for batch in batches] == expected
         assert [name for batch in batches for name in batch.names] == list("01234")
 
@@ -93,9 +94,9 @@ class Broken(ManySizes):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_sample_arrives_as_its_own_message(workers):
-    loader = evaluation_loader(SegmentationDataset(Broken()), 1, workers, pin=False)
+    images = WholeImages(SegmentationDataset(Broken()), 1, workers, pin=False)
     with pytest.raises(UserError, match=r"^image 3 is broken$"):
-        list(evaluation_batches(loader))
+        list(images)
 
 
 def test_a_sample_is_bytes_channels_first():
