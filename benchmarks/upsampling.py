@@ -79,7 +79,7 @@ def main() -> None:
             f"({medians['learned']:.0f} ms and {medians['bilinear']:.0f} ms, medians of {args.repeats})"
         )
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "upsampling.json").write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS / "upsampling.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

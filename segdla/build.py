@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 
 from segdla import __version__, engine, losses
 from segdla import config as configs
-from segdla.checkpoint import Checkpoint, find_checkpoint, read_training, read_weights
+from segdla.checkpoint import LAST, Checkpoint, find_checkpoint, read_training, read_weights
 from segdla.config import Config
 from segdla.data.camvid import camvid
 from segdla.data.cityscapes import cityscapes
@@ -65,8 +64,11 @@ OPTIMIZERS = {
 
 
 def source(config: Config, split: str) -> Source:
-    """One split (train, val, test) of the config's data set."""
-    return DATASETS[config.data.dataset](config.data, split)
+    """One split (train, val, test) of the config's data set. Raises UserError where there is nothing in it."""
+    found = DATASETS[config.data.dataset](config.data, split)
+    if not len(found):
+        raise UserError(f"the {split} split of {config.data.dataset} is empty; check data.root and its lists")
+    return found
 
 
 def model(config: Config, num_classes: int) -> DLASeg:
@@ -80,14 +82,17 @@ def device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise UserError(f"device {name!r} can't be used here ({str(error).splitlines()[0]}); try auto or cpu") from None
     return torch.device(name)
 
 
 def precision(name: str, on: torch.device) -> str:
-    """The precision asked for, or fp32, which is said, where the device would only emulate bf16."""
+    """The precision asked for, or fp32, which is said, where the device has no instructions for bf16.
+
+    On x86 AVX-512 is taken for the sign of them: torch tells no more of a CPU.
+    """
     native = {
         "cpu": lambda: torch.backends.cpu.get_cpu_capability() in ("AVX512", "SVE256"),
         "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
@@ -107,7 +112,10 @@ def loss(config: Config, num_classes: int, on: torch.device) -> Callable[[Tensor
 
 
 def num_workers(config: Config) -> int:
-    return min(8, os.cpu_count() or 1) if config.data.workers is None else config.data.workers
+    if config.data.workers is not None:
+        return config.data.workers
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, usable)
 
 
 def whole_images(config: Config, split_source: Source, on: torch.device) -> WholeImages:
@@ -121,7 +129,7 @@ def training_state(config: Config, network: DLASeg, num_steps: int) -> engine.Tr
     t = config.train
     optimizer = OPTIMIZERS[t.optimizer](network.parameters(), t)
     schedule = partial(poly, num_steps=num_steps, power=t.power, warmup_steps=t.warmup_steps)
-    return engine.Training(network, optimizer, LambdaLR(optimizer, schedule))
+    return engine.Training(network, optimizer, schedule)
 
 
 def resume_from(run: Path, training: engine.Training) -> None:
@@ -129,7 +137,7 @@ def resume_from(run: Path, training: engine.Training) -> None:
     state = read_training(run)
     try:
         training.load_state_dict(state)
-    except (KeyError, RuntimeError, ValueError) as error:
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
             f"the state of {run} does not fit the config; resume without changing model, data or train.optimizer"
         ) from error
@@ -145,6 +153,8 @@ def train(config: Config, run: Path, resume: bool) -> bool:
     computing = precision(t.precision, on)
     torch.manual_seed(t.seed)
     train_source, val_source = source(config, "train"), source(config, "val")
+    for found in (train_source, val_source):
+        found.read(0)  # a data set that is wrong throughout is answered at once
     classes = train_source.classes
     objective = loss(config, len(classes), on)
     network = model(config, len(classes))
@@ -157,7 +167,7 @@ def train(config: Config, run: Path, resume: bool) -> bool:
     training = training_state(config, network, num_steps)
     if resume:
         resume_from(run, training)
-        if training.step >= num_steps:
+        if training.evaluated >= num_steps:
             raise UserError(f"{run} is finished ({training.step} steps); to go on, add train.epochs={2 * t.epochs}")
     transform = TrainingTransform(config.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.transforms)
     dataset = SegmentationDataset(train_source, transform, t.seed)
@@ -180,9 +190,8 @@ def train(config: Config, run: Path, resume: bool) -> bool:
         "protocol": classes.protocol,
         "version": __version__,
     }
-    run.mkdir(parents=True, exist_ok=True)
+    open_run(config, run, resume)
     try:
-        (run / "config.yaml").write_text(configs.dump(config))
         with RunLog(run, classes.names, classes.palette, training.step, num_steps) as log:
             return engine.train(
                 training,
@@ -199,9 +208,20 @@ def train(config: Config, run: Path, resume: bool) -> bool:
                 report_every=t.report_every,
             )
     except UserError:
-        if not resume and training.step < steps_per_epoch:  # nothing to go on from: leave no husk of a run
+        if not resume and not (run / LAST).exists():  # nothing to go on from: leave no husk of a run
             shutil.rmtree(run)
         raise
+
+
+def open_run(config: Config, run: Path, resume: bool) -> None:
+    """Make a run's folder, with its config. Raises UserError where it is taken or can't be made."""
+    try:
+        run.mkdir(parents=True, exist_ok=resume)
+        (run / "config.yaml").write_text(configs.dump(config), encoding="utf-8")
+    except FileExistsError:
+        raise UserError(f"{run} was made by another run just now; choose another --name") from None
+    except OSError as error:
+        raise UserError(f"cannot write {run}: {error.strerror}; choose another --runs, or make room") from error
 
 
 def poly(step: int, num_steps: int, power: float, warmup_steps: int) -> float:
@@ -237,11 +257,11 @@ def predictor(
     return multiscale(predict, scales)
 
 
-def load(place: str | Path | None = None, device_name: str = "auto") -> Segmenter:
+def load(place: str | Path | None = None, device_name: str = "auto", runs: Path = Path("runs")) -> Segmenter:
     """A trained network, from a run, a checkpoint, or (None) the newest run, as one object that predicts."""
-    checkpoint = read_weights(find_checkpoint(None if place is None else str(place)))
+    checkpoint = read_weights(find_checkpoint(None if place is None else str(place), runs))
     config = configs.parse(checkpoint.card["config"], source=str(checkpoint.path))
     on = device(device_name)
-    card = checkpoint.card
-    palette = tuple(map(tuple, card["palette"]))
-    return Segmenter(trained(checkpoint, config, on), tuple(card["classes"]), palette, on, checkpoint.path)
+    forward = engine.in_precision(trained(checkpoint, config, on), on, precision(config.train.precision, on))
+    palette = tuple(map(tuple, checkpoint.card["palette"]))
+    return Segmenter(forward, tuple(checkpoint.card["classes"]), palette, on, checkpoint.path)

@@ -17,12 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from segdla.errors import UserError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Channels = tuple[Fraction, Fraction, Fraction]
+Byte = Annotated[int, Field(ge=0, le=255)]
+PositiveFraction = Annotated[float, Field(gt=0, le=1)]
 Size = tuple[PositiveInt, PositiveInt]  # (height, width)
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class ModelConfig(Section):
@@ -35,8 +36,8 @@ class ModelConfig(Section):
     """How the decoder upsamples: the paper's transposed convolution, which learns, or fixed interpolation."""
     weights: str | None = None
     """File of pretrained weights (.pth or .safetensors): classification or segmentation, the authors', timm's, ours."""
-    mean: Channels = (0.485, 0.456, 0.406)
-    std: Channels = (0.229, 0.224, 0.225)
+    mean: tuple[Fraction, Fraction, Fraction] = (0.485, 0.456, 0.406)
+    std: tuple[PositiveFraction, PositiveFraction, PositiveFraction] = (0.229, 0.224, 0.225)
     """Statistics of images scaled to 0..1, RGB."""
 
 
@@ -70,7 +71,7 @@ class ScenesConfig(DataConfig):
     """Street scenes, drawn: needs no files."""
 
     dataset: Literal["scenes"]
-    size: Size = (192, 256)
+    size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (192, 256)
     train: PositiveInt = 400
     """How many scenes there are to train on, ..."""
     val: PositiveInt = 60
@@ -113,16 +114,20 @@ class FolderConfig(DataConfig):
     """What the splits' paths are relative to."""
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=254)]
     """Names; the position is the id in the masks."""
-    colors: tuple[tuple[int, int, int], ...] | None = None
+    colors: tuple[tuple[Byte, Byte, Byte], ...] | None = None
     """One RGB colour a class; null: a palette of distinct colours."""
-    ignore: tuple[int, ...] = (255,)
+    ignore: tuple[Byte, ...] = (255,)
     """Ids in the masks that are neither trained on nor scored."""
     train: FolderSplit
     val: FolderSplit
     test: FolderSplit | None = None
 
     @model_validator(mode="after")
-    def _color_each(self):
+    def _told_apart(self):
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("two classes have one name; give each its own")
+        if set(self.ignore) & set(range(len(self.classes))):
+            raise ValueError(f"ignore {list(self.ignore)} holds the id of a class (0 to {len(self.classes) - 1})")
         if self.colors is not None and len(self.colors) != len(self.classes):
             raise ValueError(f"{len(self.classes)} classes but {len(self.colors)} colors: give one colour a class")
         return self
@@ -178,7 +183,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the config {path}: {getattr(error, 'strerror', error)}") from error
     return parse(_yaml(text, str(path)), overrides, source=str(path))

@@ -1,8 +1,6 @@
 """The loop: train, evaluate, log, save."""
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from segdla.checkpoint import BEST, LAST, save_training, save_weights
 from segdla.data.loader import Batch, WholeImages
@@ -19,35 +18,47 @@ from segdla.errors import UserError
 from segdla.inference import Predictor, classify
 from segdla.metrics import ConfusionMatrix
 from segdla.report import RunLog
+from segdla.stop import StopSignal, until_stopped
 
 _NUM_SAMPLES = 4  # pictures of an evaluation
 
 
 @dataclass
 class Training:
-    """What changes while a network trains, and so what a resumed run starts from."""
+    """What changes while a network trains, and so what a resumed run starts from.
+
+    ``schedule`` gives the share of the learning rate at a step; what it and the optimizer's settings are is the
+    config's to say, also for a resumed run, so that neither is part of the state.
+    """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LRScheduler
+    schedule: Callable[[int], float]
     step: int = 0
+    evaluated: int = 0  # the last step after which there was an evaluation
     best: float = -1.0  # mIoU
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
+            "optimizer": self.optimizer.state_dict()["state"],
             "step": self.step,
+            "evaluated": self.evaluated,
             "best": self.best,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["optimizer"]})
         self.step = state["step"]
+        self.evaluated = state["evaluated"]
         self.best = state["best"]
+
+    def scheduler(self) -> LambdaLR:
+        """The schedule, from this step on."""
+        for group in self.optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        return LambdaLR(self.optimizer, self.schedule, last_epoch=self.step - 1)
 
 
 def in_precision(model: nn.Module, device: torch.device, precision: str) -> Predictor:
@@ -75,58 +86,70 @@ def train(
     eval_every: int,
     report_every: int,
 ) -> bool:
-    """Train from ``training.step`` to ``num_steps``; True when it got there, False when a signal stopped it.
+    """Train from ``training.step`` to ``num_steps``; True when all is done, False when a signal stopped it.
 
-    ``batches`` go on from ``training.step``. After each epoch the run's folder holds the state to resume from, and the
-    weights of the best mIoU with ``card`` in them.
+    ``batches`` go on from ``training.step``. The state to resume from is saved before and after each evaluation, so
+    that neither an epoch nor an evaluation can be lost; the weights of the best mIoU are saved with ``card`` in them.
     """
+    scheduler = training.scheduler()
     with StopSignal() as stop:
-        while training.step < num_steps and not stop.requested:
-            epoch = training.step // steps_per_epoch + 1
-            to_go = min(epoch * steps_per_epoch, num_steps) - training.step
-            train_one_epoch(training, forward, loss, islice(batches, to_go), log, device, report_every, stop)
-            if training.step == num_steps or (epoch % eval_every == 0 and not stop.requested):
+        while training.evaluated < num_steps and not stop.requested:
+            epoch, rest = divmod(training.step, steps_per_epoch)
+            due = training.step == num_steps or (rest == 0 and epoch % eval_every == 0)
+            if due and training.evaluated != training.step:
                 validate(training, forward, validation, log, card, device, epoch)
+            else:
+                to_go = min(steps_per_epoch - rest, num_steps - training.step)
+                train_one_epoch(
+                    training, forward, loss, scheduler, islice(batches, to_go), log, device, report_every, stop
+                )
             save_training(log.folder / LAST, training.state_dict())
-    return training.step == num_steps
+    return training.evaluated == num_steps
 
 
 def train_one_epoch(
     training: Training,
     forward: Predictor,
     loss: Callable[[Tensor, Tensor], Tensor],
+    scheduler: LambdaLR,
     batches: Iterable[Batch],
     log: RunLog,
     device: torch.device,
     report_every: int,
-    stop: "StopSignal",
+    stop: StopSignal,
 ) -> None:
     """One step a batch, until they end or a stop is requested."""
     training.model.train()
     meter = Meter(device)
-    for batch in meter.timed(batches):
+    for batch in meter.timed(until_stopped(batches, stop)):
         images = batch.images.to(device, non_blocking=True)
         targets = batch.targets.to(device, non_blocking=True).long()
         value = loss(forward(images), targets)
         value.backward()
         training.optimizer.step()
         training.optimizer.zero_grad(set_to_none=True)
-        lr = training.scheduler.get_last_lr()[0]
-        training.scheduler.step()
+        lr = scheduler.get_last_lr()[0]
+        scheduler.step()
         training.step += 1
 
         meter.add(value, len(images))
         log.advance(training.step)
         if training.step % report_every == 0:
-            report = meter.read()
-            if not math.isfinite(report["loss"]):
-                raise UserError(
-                    f"the loss is {report['loss']} at step {training.step}; lower train.lr (now {lr:.3g}) or raise "
-                    f"train.warmup_steps, and go on from the last epoch with --resume {log.folder}"
-                )
-            log.training(training.step, lr=lr, **report)
-        if stop.requested:
-            return
+            report(training.step, lr, meter, log)
+    if meter.steps:  # before anything is saved: a state that is not finite must not replace one that is
+        report(training.step, lr, meter, log)
+
+
+def report(step: int, lr: float, meter: "Meter", log: RunLog) -> None:
+    """Log what the meter has; raises UserError where the loss has become something else than a number."""
+    values = meter.read()
+    if not math.isfinite(values["loss"]):
+        resume = f", and go on from the last epoch with --resume {log.folder}" if (log.folder / LAST).exists() else ""
+        raise UserError(
+            f"the loss is {values['loss']} at step {step}; lower train.lr (now {lr:.3g}) or raise "
+            f"train.warmup_steps{resume}"
+        )
+    log.training(step, lr=lr, **values)
 
 
 def validate(
@@ -139,38 +162,49 @@ def validate(
     epoch: int,
 ) -> None:
     """Score whole images, keep the weights if they are the best so far, and report."""
-    training.model.eval()
-    confusion = ConfusionMatrix(len(log.names), device)
     samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     seen = 0
-    for batch, prediction in predictions(forward, images, device):
-        confusion.update(prediction, batch.targets.to(device, non_blocking=True))
+
+    def sample(batch: Batch, prediction: Tensor) -> None:
+        nonlocal seen
         seen += len(batch.images)
         if seen * _NUM_SAMPLES > len(samples) * images.num_images:  # from all over the set: neighbours look alike
             image = batch.images[0].permute(1, 2, 0).numpy()
             samples.append((image, batch.targets[0].numpy(), prediction[0].cpu().numpy()))
-    scores = confusion.scores(log.names)
+
+    training.model.eval()
+    scores = evaluate(forward, images, len(log.names), device, sample).scores(log.names)
+    if math.isnan(scores["mean_iou"]):
+        raise UserError("the validation split has no labelled pixel, so nothing can be scored; check its masks")
+    training.evaluated = training.step
     better = scores["mean_iou"] > training.best
     if better:
         training.best = scores["mean_iou"]
-        card = {**card, "scores": {"split": "val", **scores}, "step": training.step}
+        scored = {"split": "val", "protocol": card["protocol"], **scores}
+        card = {**card, "scores": scored, "step": training.step}
         save_weights(log.folder / BEST, training.model.state_dict(), card)
     log.evaluation(training.step, epoch, scores, better, samples)
 
 
-def evaluate(predict: Predictor, batches: Iterable[Batch], num_classes: int, device: torch.device) -> ConfusionMatrix:
-    """The confusion matrix of a predictor over whole images, counted on the device."""
-    confusion = ConfusionMatrix(num_classes, device)
-    for batch, prediction in predictions(predict, batches, device):
-        confusion.update(prediction, batch.targets.to(device, non_blocking=True))
-    return confusion
-
-
 @torch.inference_mode()
-def predictions(predict: Predictor, batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Tensor]]:
-    """Each batch with its class ids (B,H,W) uint8, on the device."""
+def evaluate(
+    predict: Predictor,
+    batches: Iterable[Batch],
+    num_classes: int,
+    device: torch.device,
+    keep: Callable[[Batch, Tensor], None] | None = None,
+) -> ConfusionMatrix:
+    """The confusion matrix of a predictor over whole images, counted on the device.
+
+    ``keep`` is shown each batch with its class ids (B,H,W) uint8, on the device.
+    """
+    confusion = ConfusionMatrix(num_classes, device)
     for batch in batches:
-        yield batch, classify(predict(batch.images.to(device, non_blocking=True)))
+        prediction = classify(predict(batch.images.to(device, non_blocking=True)))
+        confusion.update(prediction, batch.targets.to(device, non_blocking=True))
+        if keep is not None:
+            keep(batch, prediction)
+    return confusion
 
 
 class Meter:
@@ -212,25 +246,3 @@ class Meter:
         }
         self._reset()
         return report
-
-
-class StopSignal:
-    """While entered, the first SIGINT or SIGTERM asks for a stop after the running step; a second one is obeyed."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> "StopSignal":
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._request)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _request(self, number: int, frame: Any) -> None:
-        self.requested = True
-        signal.signal(number, self._previous[number])

@@ -1,7 +1,7 @@
 """Predictors: functions from images (B,3,H,W), RGB in 0..255, to scores (B,C,H,W), of which the largest wins.
 
 Whatever improves a predictor takes one and gives one, so that ``multiscale(flip(predict), scales)`` does what it says.
-All of them add scores up in place: no more than one map is ever alive beside the sum.
+All of them add scores up in place, in what the predictor gave them: no more than one map is alive beside the sum.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from segdla.errors import UserError
 
@@ -57,6 +57,7 @@ def multiscale(predict: Predictor, scales: Sequence[float]) -> Predictor:
         for scale in scales:
             scores = _resize_scores(predict(_resize_images(images, scale)), images.shape[-2:])
             total = scores if total is None else total.add_(scores)
+            del scores  # or it would stay alive beside the sum and the next one
         return total
 
     return scaled
@@ -109,13 +110,13 @@ class Segmenter:
 
     def __init__(
         self,
-        model: nn.Module,
+        predict: Predictor,
         classes: tuple[str, ...],
         palette: tuple[tuple[int, int, int], ...],
         device: torch.device,
         path: Path,
     ):
-        self.model = model
+        self.scores = predict
         self.classes = classes
         self.palette = palette
         self.device = device
@@ -127,4 +128,4 @@ class Segmenter:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise UserError(f"images are RGB (height, width, 3) uint8, not {image.shape} {image.dtype}")
         images = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(self.device)
-        return classify(self.model(images))[0].cpu().numpy()
+        return classify(self.scores(images))[0].cpu().numpy()

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.table import Table
 
+from segdla.errors import UserError
 from segdla.visualize import sample_grid, write_curves, write_image
 
 Item = TypeVar("Item")
@@ -35,8 +36,11 @@ def score_table(scores: dict[str, Any]) -> Table:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Values as JSON, NaN as null."""
-    path.write_text(json.dumps(_plain(values), indent=2) + "\n")
+    """Values as JSON, NaN as null. Raises UserError where they can't be written."""
+    try:
+        path.write_text(json.dumps(_plain(values), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; the values: {_plain(values)}") from error
 
 
 def progress(items: Collection[Item], description: str) -> Iterator[Item]:
@@ -67,7 +71,7 @@ class RunLog:
         self.num_steps = num_steps
         self.metrics = folder / "metrics.jsonl"
         self.records = [r for r in _read_records(self.metrics) if r["step"] <= first_step]
-        self.metrics.write_text("".join(json.dumps(_plain(record)) + "\n" for record in self.records))
+        self.metrics.write_text("".join(json.dumps(_plain(record)) + "\n" for record in self.records), encoding="utf-8")
         self.events = SummaryWriter(str(folder), purge_step=first_step + 1)
         self.bar = Progress(
             TextColumn("step"), MofNCompleteColumn(), BarColumn(None), TextColumn("{task.fields[status]}"),
@@ -120,7 +124,7 @@ class RunLog:
     def _record(self, step: int, **values: Any) -> None:
         record = {"step": step, **values}
         self.records.append(record)
-        with self.metrics.open("a") as file:
+        with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(_plain(record)) + "\n")
         part = "val" if "mean_iou" in values else "train"
         for key, value in values.items():
@@ -132,7 +136,7 @@ class RunLog:
 def _read_records(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]  # a killed run may leave half a line
 
 

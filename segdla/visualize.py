@@ -9,6 +9,7 @@ import numpy as np
 from segdla.errors import UserError
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_WIDEST = 512
 
 
 def colorize(prediction: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
@@ -50,9 +51,18 @@ def sample_grid(
     palette: Sequence[tuple[int, int, int]],
     ignore_index: int = 255,
 ) -> np.ndarray:
-    """Rows of image, truth and prediction, with a legend; a prediction is greyed where the truth is ignored."""
+    """Rows of image, truth and prediction, with a legend; a prediction is dark where the truth is ignored.
+
+    Pictures wider than ``_WIDEST`` pixels are shrunk to it.
+    """
     rows = []
     for image, target, prediction in samples:
+        if image.shape[1] > _WIDEST:
+            size = (_WIDEST, round(image.shape[0] * _WIDEST / image.shape[1]))
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            target, prediction = (
+                cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST) for ids in (target, prediction)
+            )
         predicted = colorize(prediction, palette)
         predicted[target == ignore_index] //= 3
         rows.append(np.hstack([image, colorize(target, palette), predicted]))

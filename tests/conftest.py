@@ -71,7 +71,7 @@ def two_folders(tmp_path):
         "train": {"epochs": 1, "batch_size": 2, "report_every": 1, "device": "cpu"},
     }
     path = tmp_path / "two_folders.yaml"
-    path.write_text(yaml.safe_dump(settings))
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return path
 
 

@@ -12,6 +12,7 @@ from segdla.models.dla import VARIANTS
 
 ROOT = Path(__file__).parents[1]
 SCENES = {"data": {"dataset": "scenes"}}
+FOLDER = {"dataset": "folder", "classes": ["a", "b"], "train": {"list": "x"}, "val": {"list": "y"}}
 
 
 def test_every_backbone_is_a_choice():
@@ -21,12 +22,12 @@ def test_every_backbone_is_a_choice():
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_configs_are_valid_and_short(path):
     config.load(path)
-    assert len(path.read_text().splitlines()) <= 15
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 15
 
 
 def test_schema_for_editors_is_fresh():
     fresh = json.dumps(config.schema(), indent=2) + "\n"
-    assert (ROOT / "configs" / "schema.json").read_text() == fresh, (
+    assert (ROOT / "configs" / "schema.json").read_text(encoding="utf-8") == fresh, (
         'run: python -c "import json; from segdla import config; print(json.dumps(config.schema(), indent=2))" '
         "> configs/schema.json"
     )
@@ -41,7 +42,7 @@ def test_overrides_are_yaml_and_coerced():
 
 def test_dump_and_load_are_inverse(tmp_path):
     settings = config.parse(SCENES, ["train.epochs=7", "data.augment.transforms=[{GaussianBlur: {p: 0.5}}]"])
-    (tmp_path / "config.yaml").write_text(config.dump(settings))
+    (tmp_path / "config.yaml").write_text(config.dump(settings), encoding="utf-8")
     assert config.load(tmp_path / "config.yaml") == settings
 
 
@@ -58,6 +59,9 @@ def test_config_is_frozen():
         ("data.augment.scal=1", "unknown key 'data.augment.scal', did you mean 'data.augment.scale'?"),
         ("data.root=x", "unknown key 'data.root'"),  # of another data set
         ("train.lr=fast", "'train.lr' is 'fast'"),
+        ("train.lr=.inf", "'train.lr' is inf"),
+        ("model.std=[1, 0, 1]", "'model.std.1' is 0"),
+        ("data.size=[1, 1]", "'data.size.0' is 1"),
         ("train.epochs=1.5", "'train.epochs' is 1.5"),
         ("train.epochs=0", "'train.epochs' is 0"),
         ("data.crop=64", "'data.crop' is 64"),
@@ -78,6 +82,10 @@ def test_wrong_overrides_name_key_and_remedy(override, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        (FOLDER | {"ignore": [300]}, "'data.ignore.0' is 300"),
+        (FOLDER | {"ignore": [1]}, "holds the id of a class"),
+        (FOLDER | {"classes": ["a", "a"]}, "two classes have one name"),
+        (FOLDER | {"colors": [[0, 0, 999], [0, 0, 0]]}, "'data.colors.0.2' is 999"),
         (None, "a config is a mapping"),
         ({}, "'data' is missing"),
         ({"data": {}}, "'data.dataset' is missing"),
@@ -90,18 +98,18 @@ def test_wrong_overrides_name_key_and_remedy(override, message):
 )
 def test_wrong_configs(values, message):
     with pytest.raises(UserError, match=message):
-        config.parse(values)
+        config.parse({"data": values} if values and "dataset" in values else values)
 
 
 def test_unreadable_config_files(tmp_path):
     with pytest.raises(UserError, match=r"none\.yaml: No such file"):
         config.load(tmp_path / "none.yaml")
-    (tmp_path / "bad.yaml").write_text("data: [")
+    (tmp_path / "bad.yaml").write_text("data: [", encoding="utf-8")
     with pytest.raises(UserError, match=r"bad\.yaml: not valid YAML"):
         config.load(tmp_path / "bad.yaml")
 
 
 def test_yaml_files_name_the_schema():
     for path in (ROOT / "configs").glob("*.yaml"):
-        assert path.read_text().startswith("# yaml-language-server: $schema=schema.json\n"), path
-        yaml.safe_load(path.read_text())
+        assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=schema.json\n"), path
+        yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -32,7 +32,7 @@ def tiny(lr=1e-3):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9)
-    return engine.Training(model, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / 8))
+    return engine.Training(model, optimizer, lambda step: 1 - step / 8)
 
 
 class Validation(list):
@@ -48,7 +48,7 @@ def run(folder, training, num_steps=8, source=None, loss=None):
             source or batches(num_steps, first=training.step),
             Validation(batches(2)),
             log,
-            {"classes": NAMES},
+            {"classes": NAMES, "protocol": ""},
             device=torch.device("cpu"),
             num_steps=num_steps,
             steps_per_epoch=3,
@@ -62,8 +62,8 @@ def test_a_run_leaves_its_files(tmp_path):
     names = {path.name for path in tmp_path.iterdir()}
     assert {"best.safetensors", "last.pt", "metrics.jsonl", "curves.png", "samples"} <= names
     assert any("tfevents" in name for name in names)
-    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [r["step"] for r in records if "loss" in r] == [2, 4, 6, 8]
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [r["step"] for r in records if "loss" in r] == [2, 3, 4, 6, 8]
     assert [r["step"] for r in records if "mean_iou" in r] == [3, 6, 8]  # epochs end at 3 and 6, the run at 8
     assert len(list((tmp_path / "samples").iterdir())) == 3
 
@@ -91,15 +91,20 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, stopped_after):
     assert run(tmp_path / "parts", second)
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name
-    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line)["step"]
+        for line in (tmp_path / "parts" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert steps == sorted(steps)
 
 
 def test_records_after_the_resumed_step_are_dropped(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 2, "loss": 1}\n{"step": 4, "loss": 2}\n{"step": 6, "lo')
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"step": 2, "loss": 1}\n{"step": 4, "loss": 2}\n{"step": 6, "lo', encoding="utf-8"
+    )
     with RunLog(tmp_path, NAMES, PALETTE, first_step=3, num_steps=8) as log:
         assert [record["step"] for record in log.records] == [2]
-    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 2, "loss": 1}\n'
+    assert (tmp_path / "metrics.jsonl").read_text(encoding="utf-8") == '{"step": 2, "loss": 1}\n'
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
@@ -110,9 +115,58 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
 def test_best_weights_are_those_of_the_best_score(tmp_path):
     training = tiny()
     run(tmp_path, training)
-    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     scores = [r["mean_iou"] for r in records if "mean_iou" in r]
     assert training.best == max(scores) == read_weights(tmp_path / BEST).card["scores"]["mean_iou"]
+
+
+def test_a_state_that_is_not_finite_replaces_no_other(tmp_path):
+    calls = iter(range(10))
+
+    def failing(logits, targets):  # at step 5, which no report of every other step sees
+        return nn.functional.cross_entropy(logits, targets) * (float("nan") if next(calls) == 4 else 1)
+
+    with pytest.raises(UserError, match=r"nan at step 6.* go on from the last epoch with --resume"):
+        run(tmp_path, tiny(), loss=failing)
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert state["step"] == 3 and all(tensor.isfinite().all() for tensor in state["model"].values())
+
+
+def test_an_evaluation_that_a_stop_left_out_is_made_up_for(tmp_path):
+    first = tiny()
+    source = interrupting(batches(8), 2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert not run(tmp_path, first, source=source)
+    assert first.step == 3 and first.evaluated == 0
+    second = tiny()
+    second.load_state_dict(torch.load(tmp_path / "last.pt", weights_only=True))
+    assert run(tmp_path, second)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [r["step"] for r in records if "mean_iou" in r] == [3, 6, 8]
+
+
+def test_workers_that_a_signal_took_are_no_error(tmp_path):
+    def losing_workers():
+        yield from batches(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("DataLoader worker exited unexpectedly")
+
+    training = tiny()
+    assert not run(tmp_path, training, source=losing_workers())
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 1
+
+
+def test_a_resumed_run_obeys_the_config(tmp_path):
+    run(tmp_path, tiny(lr=0.5), num_steps=3)
+    resumed = tiny(lr=0.01)
+    resumed.load_state_dict(torch.load(tmp_path / "last.pt", weights_only=True))
+    assert resumed.step == 3
+    assert resumed.scheduler().get_last_lr() == [pytest.approx(0.01 * (1 - 3 / 8))]
+
+
+def test_nothing_labelled_in_validation_is_answered(tmp_path, monkeypatch):
+    monkeypatch.setattr(ConfusionMatrix, "update", lambda *_: None)
+    with pytest.raises(UserError, match="no labelled pixel"):
+        run(tmp_path, tiny())
 
 
 def test_evaluation_counts_every_pixel_once():

@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -25,7 +27,7 @@ def test_flip_by_hand():
 
 
 def test_flip_doubles_scores_that_follow_the_image():
-    torch.testing.assert_close(flip(toy)(ramp()), 2 * toy(ramp()))
+    torch.testing.assert_close(flip(toy)(ramp(height=150)), 2 * toy(ramp(height=150)))
 
 
 def test_scale_one_alone_is_plain():
@@ -47,6 +49,18 @@ def test_each_scale_sees_its_size():
 
     assert multiscale(watching, (0.5, 0.75, 1.0, 1.25, 1.5))(ramp(16, 24)).shape == (1, 2, 16, 24)
     assert seen == [(8, 12), (12, 18), (16, 24), (20, 30), (24, 36)]
+
+
+def test_one_map_beside_the_sum():
+    alive = []
+
+    def watching(images):
+        assert sum(map_() is not None for map_ in alive) <= 1  # the sum
+        scores = toy(images)
+        alive.append(weakref.ref(scores))
+        return scores
+
+    multiscale(watching, (1.0, 1.0, 1.0, 1.0))(ramp())
 
 
 def test_resized_images_stay_in_range():

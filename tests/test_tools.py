@@ -28,7 +28,7 @@ def test_train_test_predict(trained, tool, tmp_path, capsys):
     assert tool("test")("--multiscale", "--flip", "--save-masks", tmp_path / "masks") == 0
     said = capsys.readouterr().out
     assert "runs/first/best.safetensors" in said.replace("\n", "")
-    result = json.loads((trained / "eval_val_multiscale_flip.json").read_text())
+    result = json.loads((trained / "eval_val_multiscale_flip.json").read_text(encoding="utf-8"))
     assert set(result["iou"]) == set(read_weights(trained / "best.safetensors").card["classes"])
     assert 0 <= result["mean_iou"] <= 1 and 0 <= result["pixel_accuracy"] <= 1
     assert result["settings"]["scales"] == [0.5, 0.75, 1.0, 1.25, 1.5]
@@ -52,7 +52,7 @@ def test_train_test_predict(trained, tool, tmp_path, capsys):
 
 def test_single_scale_score_is_the_one_of_training(trained, tool):
     assert tool("test")(trained) == 0
-    result = json.loads((trained / "eval_val.json").read_text())
+    result = json.loads((trained / "eval_val.json").read_text(encoding="utf-8"))
     assert result["mean_iou"] == pytest.approx(read_weights(trained / "best.safetensors").card["scores"]["mean_iou"])
 
 
@@ -64,7 +64,9 @@ def test_evaluating_again_overwrites_nothing(trained, tool):
 def test_a_window_of_at_least_the_image_changes_nothing(trained, tool):
     tool("test")(trained)
     tool("test")(trained, "--window", 64, 64)
-    plain, windowed = (json.loads((trained / n).read_text()) for n in ("eval_val.json", "eval_val_window.json"))
+    plain, windowed = (
+        json.loads((trained / n).read_text(encoding="utf-8")) for n in ("eval_val.json", "eval_val_window.json")
+    )
     assert plain["iou"] == windowed["iou"]
 
 
@@ -72,9 +74,9 @@ def test_two_steps_resumed_to_four(trained, tool):
     assert torch.load(trained / "last.pt", weights_only=True)["step"] == 2
     assert tool("train")("--resume", trained, "train.epochs=2") == 0
     assert torch.load(trained / "last.pt", weights_only=True)["step"] == 4
-    records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [r["step"] for r in records if "loss" in r] == [1, 2, 3, 4]
-    assert yaml.safe_load((trained / "config.yaml").read_text())["train"]["epochs"] == 2
+    assert yaml.safe_load((trained / "config.yaml").read_text(encoding="utf-8"))["train"]["epochs"] == 2
 
 
 def test_a_second_run_of_a_config_gets_a_name_of_its_own(tool, two_folders, tmp_path):
@@ -101,7 +103,9 @@ def test_cityscapes_config_on_a_small_tree(tool, tmp_path, monkeypatch):
     small = ["data.crop=[32, 64]", "data.workers=0", "train.epochs=1", "train.batch_size=2", "train.device=cpu"]
     assert tool("train")(ROOT / "configs" / "cityscapes_dla34.yaml", *small) == 0
     assert tool("test")("--multiscale") == 0
-    result = json.loads((tmp_path / "runs" / "cityscapes_dla34" / "eval_val_multiscale.json").read_text())
+    result = json.loads(
+        (tmp_path / "runs" / "cityscapes_dla34" / "eval_val_multiscale.json").read_text(encoding="utf-8")
+    )
     assert len(result["iou"]) == 19
     assert result["settings"]["protocol"] == "Cityscapes 19 classes"
 
@@ -189,7 +193,7 @@ def test_nothing_to_test_or_predict_with(fails, tmp_path):
     write(tmp_path / "a.png", np.zeros((8, 8, 3)))
     assert "no trained run" in fails("predict", "a.png")
     assert "no run or checkpoint at runs/none" in fails("test", "runs/none")
-    (tmp_path / "notes.txt").write_text("not a checkpoint")
+    (tmp_path / "notes.txt").write_text("not a checkpoint", encoding="utf-8")
     assert "notes.txt is not a checkpoint" in fails("test", "notes.txt")
 
 

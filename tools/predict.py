@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders (searched through), or globs")
     made.add_argument("--checkpoint", metavar="RUN|CHECKPOINT", help="default: the newest run's best")
     made.add_argument("--output", type=Path, metavar="DIR", help="default: predictions, numbered if it is taken")
+    made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
     return made
 
@@ -49,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
         if name in jobs:
             raise UserError(f"{jobs[name]} and {image_path} would both become {name}.png; predict them one by one")
         jobs[name] = image_path
-    segmenter = build.load(args.checkpoint, args.device)
+    segmenter = build.load(args.checkpoint, args.device, args.runs)
     console.print(f"{segmenter.path}: {len(segmenter.classes)} classes, on {segmenter.device}", soft_wrap=True)
     output = args.output or unused(Path("predictions"))
     failed = 0

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from segdla import build, cli, config, engine
 from segdla.checkpoint import find_checkpoint, read_weights, unused
+from segdla.data.loader import Batch
 from segdla.errors import UserError
-from segdla.metrics import ConfusionMatrix
 from segdla.report import console, progress, score_table, write_json
 from segdla.visualize import colorize, write_image
 
@@ -22,13 +24,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--flip", action="store_true", help="sum over the mirrored image too")
     made.add_argument("--window", type=cli.positive, nargs=2, metavar=("H", "W"), help="predict by overlapping windows")
     made.add_argument("--save-masks", type=Path, metavar="DIR", help="write class-id and coloured PNGs here")
-    made.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are (default: runs)")
+    made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
     return made
 
 
 def main(args: argparse.Namespace) -> int:
-    if args.checkpoint and "=" in args.checkpoint:  # only overrides were given
+    if args.checkpoint and "=" in args.checkpoint and not Path(args.checkpoint).exists():  # only overrides were given
         args.checkpoint, args.overrides = None, [args.checkpoint, *args.overrides]
     checkpoint = read_weights(find_checkpoint(args.checkpoint, args.runs))
     settings = config.parse(checkpoint.card["config"], args.overrides, source=f"the config of {checkpoint.path}")
@@ -38,6 +40,8 @@ def main(args: argparse.Namespace) -> int:
             f"{checkpoint.path} was trained for the classes {', '.join(checkpoint.card['classes'])}, but the data "
             f"set has {', '.join(source.classes.names)}; test it on data of its own classes"
         )
+    if args.save_masks and len({source.name(i) for i in range(len(source))}) < len(source):
+        raise UserError("two images have one name, and so would their masks; leave out --save-masks")
     device = build.device(args.device)
     precision = build.precision(settings.train.precision, device)
     forward = engine.in_precision(build.trained(checkpoint, settings, device), device, precision)
@@ -53,14 +57,14 @@ def main(args: argparse.Namespace) -> int:
     )
     console.print(f"{checkpoint.path} on {settings.data.dataset} {args.split}, {len(source)} images", soft_wrap=True)
 
-    confusion = ConfusionMatrix(len(source.classes), device)
-    images = build.whole_images(settings, source, device)
-    for batch, prediction in engine.predictions(predict, progress(images, "evaluating"), device):
-        confusion.update(prediction, batch.targets.to(device))
-        if args.save_masks:
-            for name, ids in zip(batch.names, prediction.cpu().numpy(), strict=True):
-                write_image(args.save_masks / "ids" / f"{name}.png", ids)
-                write_image(args.save_masks / "color" / f"{name}.png", colorize(ids, source.classes.palette))
+    def save(batch: Batch, prediction: Tensor) -> None:
+        for name, ids in zip(batch.names, prediction.cpu().numpy(), strict=True):
+            write_image(args.save_masks / "ids" / f"{name}.png", ids)
+            write_image(args.save_masks / "color" / f"{name}.png", colorize(ids, source.classes.palette))
+
+    images = progress(build.whole_images(settings, source, device), "evaluating")
+    keep = save if args.save_masks else None
+    confusion = engine.evaluate(predict, images, len(source.classes), device, keep)
 
     how = [f"{len(scales)} scales"] * args.multiscale + ["flip"] * args.flip + ["windows"] * bool(window)
     scores = confusion.scores(source.classes.names)

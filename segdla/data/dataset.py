@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -141,11 +142,11 @@ class SegmentationDataset(Dataset):
         epoch, index = key
         try:
             image, target = self.source.read(index)
+            if self.transform is not None:
+                sample_seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]
+                image, target = self.transform(image, target, int(sample_seed))
         except UserError as error:
             return error
-        if self.transform is not None:
-            sample_seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]
-            image, target = self.transform(image, target, int(sample_seed))
         image = np.ascontiguousarray(image.transpose(2, 0, 1))
         return Sample(torch.from_numpy(image), torch.from_numpy(np.ascontiguousarray(target)), self.source.name(index))
 
@@ -158,12 +159,10 @@ def read_image(path: Path) -> np.ndarray:
 def read_mask(path: Path) -> np.ndarray:
     """A mask file as stored: (H,W), or (H,W,3) as BGR; a palette PNG gives its indices, not their colours."""
     mask = _decode(path, cv2.IMREAD_UNCHANGED)
-    if mask.ndim == 3 and path.suffix.lower() == ".png":
-        from PIL import Image
-
-        with Image.open(path) as image:
-            if image.mode == "P":
-                return np.asarray(image)
+    if path.suffix.lower() == ".png":
+        with Image.open(path) as image:  # reads the header alone
+            if image.mode in ("1", "P"):  # OpenCV gives 0 and 255 for a bit, and colours for a palette's index
+                return np.asarray(image, np.uint8)
     return mask
 
 
@@ -209,18 +208,23 @@ def pair_by_stem(images: Iterable[Path], masks: Iterable[Path], suffix: str = ""
 
 
 def read_list(path: Path) -> list[tuple[str, str]]:
-    """The (image, mask) names in a list file, a pair a line. Raises UserError where a line is no pair."""
+    """The (image, mask) names in a list file, a pair a line, with a tab or a space between them.
+
+    Raises UserError where a line is no pair.
+    """
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the list {path}: {getattr(error, 'strerror', error)}") from error
     pairs = []
     for number, line in enumerate(lines, start=1):
-        words = line.rstrip(";").split()
+        words = line.rstrip(";").split("\t" if "\t" in line else None)
         if len(words) == 2:
             pairs.append((words[0], words[1]))
         elif words:
-            raise UserError(f"{path}, line {number}: {line!r} is not an image and a mask with a space between them")
+            raise UserError(
+                f"{path}, line {number}: {line!r} is not an image and a mask with a space or a tab between them"
+            )
     if not pairs:
         raise UserError(f"the list {path} names no images")
     return pairs

@@ -1,5 +1,6 @@
 """Batches: one stream of samples for a whole training run, and whole images for evaluation."""
 
+import signal
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
@@ -95,6 +96,7 @@ def _loader(
 
 def _start_worker(worker: int) -> None:
     cv2.setNumThreads(0)  # a worker is a thread already: more of them only get in each other's way
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and the main process sees to it
 
 
 def _stack_by_size(samples: list[Sample | UserError]) -> list[Batch] | UserError:

@@ -1,6 +1,7 @@
 """Augmentation: one affine warp that touches only the crop's pixels, then albumentations on the crop."""
 
 import difflib
+import inspect
 import math
 import os
 import warnings
@@ -95,6 +96,7 @@ class TrainingTransform:
         jitter: float,
         extra: Sequence[Mapping[str, Mapping[str, Any] | None]] = (),
     ):
+        self.crop = tuple(crop)
         transforms: list[A.BasicTransform] = [AffineCrop(*crop, scale=scale, rotate=rotate, flip=flip)]
         if jitter:
             span = (1 - jitter, 1 + jitter)
@@ -106,7 +108,13 @@ class TrainingTransform:
         # Under loader workers albumentations would draw the same numbers in each of them, every epoch anew.
         self.compose.set_random_seed(seed)
         result = self.compose(image=image, mask=target)
-        return result["image"], result["mask"]
+        image, target = result["image"], result["mask"]
+        if image.dtype != np.uint8 or image.shape != (*self.crop, 3) or target.shape != self.crop:
+            raise UserError(
+                f"data.augment.transforms made of a crop an image of {image.shape} {image.dtype}; they must keep its "
+                f"size {self.crop} and its bytes (the network normalises by itself)"
+            )
+        return image, target
 
 
 def _by_name(name: str, arguments: Mapping[str, Any]) -> A.BasicTransform:
@@ -115,6 +123,9 @@ def _by_name(name: str, arguments: Mapping[str, Any]) -> A.BasicTransform:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f", did you mean {near[0]}?" if near else ""
         raise UserError(f"data.augment.transforms: albumentations has no transform {name!r}{hint}")
+    fill = inspect.signature(known[name]).parameters.get("fill_mask")
+    if fill is not None and fill.default == 0:  # else what it uncovers would be labelled as the first class
+        arguments = {"fill_mask": IGNORE_INDEX, **arguments}
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # an argument it does not know is a warning to albumentations
         try:

@@ -27,6 +27,7 @@ class LearnedUpsample(nn.ConvTranspose2d):
     """Depthwise transposed convolution that starts as bilinear interpolation: (B,C,H,W) to (B,C,fH,fW)."""
 
     def __init__(self, channels: int, factor: int):
+        assert factor % 2 == 0, f"factor {factor}: an odd one would not give fH x fW"
         super().__init__(
             channels, channels, 2 * factor, stride=factor, padding=factor // 2, groups=channels, bias=False
         )
@@ -77,7 +78,7 @@ class IDAUp(nn.Module):
 class DLAUp(nn.Module):
     """The decoder: maps of the given channels and strides, shallowest first, to one at the first one's shape.
 
-    Each stride must be a multiple of the one before it.
+    Each stride must be an even multiple of the one before it, or equal to it.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], upsample: str = "learned"):

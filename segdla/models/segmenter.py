@@ -52,6 +52,8 @@ class DLASeg(nn.Module):
             x = F.pad(x, (0, pad_right, 0, pad_bottom), mode="replicate")  # zeros would be an edge to the network
         features = self.backbone(x)[self.first :]
         logits = self.classifier(self.decoder(features))  # (B,C,h,w) at the output stride
+        if logits.dtype in (torch.bfloat16, torch.float16):
+            logits = logits.float()  # here they are few; interpolated in half precision, near ties would change sides
         # Equal to the authors' fixed transposed convolution but at the border, which theirs darkens.
         logits = F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)
         return logits[..., :height, :width]

@@ -34,7 +34,7 @@ def test_lists_choose_and_order(segnet_tree):
     )
     source = camvid(segnet_tree, "train")
     assert [source.name(i) for i in range(len(source))] == ["train_2", "train_0"]
-    (segnet_tree / "train.txt").write_text("train/gone.png trainannot/gone.png\n")
+    (segnet_tree / "train.txt").write_text("train/gone.png trainannot/gone.png\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"lacks gone"):
         camvid(segnet_tree, "train")
 

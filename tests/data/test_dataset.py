@@ -50,6 +50,12 @@ def test_palette_masks_give_their_indices(tmp_path):
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), ids)
 
 
+def test_one_bit_masks_give_zeros_and_ones(tmp_path):
+    ids = np.array([[0, 1], [1, 1]], bool)
+    Image.fromarray(ids).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), ids.astype(np.uint8))
+
+
 def test_ids_through_a_table(tmp_path):
     encode = IdEncoding({7: 0, 11: 1, 0: 255})
     np.testing.assert_array_equal(encode(np.array([[7, 11, 0]], np.uint8), tmp_path), [[0, 1, 255]])
@@ -102,12 +108,14 @@ def test_folders_without_images(tmp_path):
 
 def test_lists(tmp_path):
     path = tmp_path / "train.txt"
-    path.write_text("a.png b.png;\n\nc.png d.png\n")
+    path.write_text("a.png b.png;\n\nc.png d.png\n", encoding="utf-8")
     assert read_list(path) == [("a.png", "b.png"), ("c.png", "d.png")]
-    path.write_text("a.png b.png\nlonely.png\n")
+    path.write_text("with space.png\tb.png\n", encoding="utf-8")
+    assert read_list(path) == [("with space.png", "b.png")]
+    path.write_text("a.png b.png\nlonely.png\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"line 2: 'lonely.png'"):
         read_list(path)
-    path.write_text("")
+    path.write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="names no images"):
         read_list(path)
 

@@ -21,10 +21,10 @@ def test_two_directories(root):
 
 
 def test_a_list_file(root):
-    (root / "train.txt").write_text("images/b.jpg masks/b.png\n")
+    (root / "train.txt").write_text("images/b.jpg masks/b.png\n", encoding="utf-8")
     source = folder(root, ("road", "car"), list_file="train.txt")
     assert [source.name(i) for i in range(len(source))] == ["b"]
-    (root / "train.txt").write_text("images/b.jpg masks/gone.png\n")
+    (root / "train.txt").write_text("images/b.jpg masks/gone.png\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"no file .*gone\.png, listed in"):
         folder(root, ("road", "car"), list_file="train.txt")
 

@@ -81,6 +81,20 @@ def test_same_seed_same_crop_other_seed_other_crop():
     assert not np.array_equal(first[0], other[0])
 
 
+def test_further_geometry_uncovers_what_is_ignored():
+    image, mask = pattern()
+    _, target = transform(crop=(48, 64), extra=[{"Rotate": {"limit": [30, 30], "p": 1}}])(image, mask, 0)
+    assert set(np.unique(target)) == {1, 2, 3, 4, IGNORE_INDEX}
+
+
+@pytest.mark.parametrize(
+    "extra", [{"Normalize": {}}, {"Transpose": {"p": 1}}, {"CenterCrop": {"height": 8, "width": 8}}]
+)
+def test_albumentations_that_change_size_or_type_are_refused(extra):
+    with pytest.raises(UserError, match="keep its size"):
+        transform(extra=[extra])(*pattern(), 0)
+
+
 def test_further_albumentations_by_name():
     image, mask = pattern()
     inverted, target = transform(crop=(48, 64), extra=[{"InvertImg": {"p": 1}}])(image, mask, 0)
