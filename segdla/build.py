@@ -167,8 +167,11 @@ def train(config: Config, run: Path, resume: bool) -> bool:
     training = training_state(config, network, num_steps)
     if resume:
         resume_from(run, training)
-        if training.evaluated >= num_steps:
-            raise UserError(f"{run} is finished ({training.step} steps); to go on, add train.epochs={2 * t.epochs}")
+        if training.evaluated >= num_steps or training.step > num_steps:
+            done = -(-training.step // steps_per_epoch)
+            raise UserError(
+                f"{run} has done its {t.epochs} epochs; to go on, add train.epochs={2 * max(t.epochs, done)}"
+            )
     transform = TrainingTransform(config.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.transforms)
     dataset = SegmentationDataset(train_source, transform, t.seed)
     keys = TrainingKeys(len(dataset), t.batch_size, num_steps, t.seed, training.step)

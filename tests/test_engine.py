@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -10,13 +11,16 @@ from torch import nn
 
 from segdla import build, config, engine
 from segdla.checkpoint import BEST, read_weights
-from segdla.data.loader import Batch
+from segdla.data.dataset import SegmentationDataset
+from segdla.data.loader import Batch, WholeImages
+from segdla.data.scenes import Scenes
 from segdla.errors import UserError
 from segdla.inference import Segmenter
 from segdla.metrics import ConfusionMatrix
 from segdla.models.dla import VARIANTS
 from segdla.models.segmenter import DLASeg
 from segdla.report import RunLog
+from segdla.stop import StopSignal
 
 NAMES, PALETTE = ("a", "b"), ((0, 0, 0), (255, 255, 255))
 
@@ -142,6 +146,18 @@ def test_an_evaluation_that_a_stop_left_out_is_made_up_for(tmp_path):
     assert run(tmp_path, second)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [r["step"] for r in records if "mean_iou" in r] == [3, 6, 8]
+
+
+def test_a_signal_to_the_group_spares_the_workers():
+    dataset = SegmentationDataset(Scenes("train", 8, (32, 32)))
+    with StopSignal() as stop:
+        images = iter(WholeImages(dataset, 1, workers=1, pin=False))
+        next(images)
+        os.kill(os.getpid(), signal.SIGTERM)
+        for worker in multiprocessing.active_children():
+            assert os.getpgid(worker.pid) != os.getpgrp()
+        assert stop.requested
+        assert len(list(images)) == 7
 
 
 def test_workers_that_a_signal_took_are_no_error(tmp_path):

@@ -1,5 +1,6 @@
 """Batches: one stream of samples for a whole training run, and whole images for evaluation."""
 
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -96,7 +97,11 @@ def _loader(
 
 def _start_worker(worker: int) -> None:
     cv2.setNumThreads(0)  # a worker is a thread already: more of them only get in each other's way
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and the main process sees to it
+    # A signal to the main process's group, such as Ctrl-C's, is the main process's to answer: a worker that died of it
+    # would take the running step along.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
 
 
 def _stack_by_size(samples: list[Sample | UserError]) -> list[Batch] | UserError:
