@@ -174,7 +174,7 @@ def _decode(path: Path, mode: int) -> np.ndarray:
     # imread would print warnings of its own, and imdecode raises on an empty buffer.
     image = cv2.imdecode(content, mode) if content.size else None
     if image is None:
-        raise UserError(f"{path} is not an image that can be decoded; replace it or take it out of the data set")
+        raise UserError(f"{path} is not an image that can be decoded; replace or remove it")
     return image
 
 

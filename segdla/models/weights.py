@@ -45,9 +45,11 @@ def read_torch_file(path: Path) -> Any:
     """What a file of ``torch.save`` holds; code in it is not run. Raises UserError where it can't be read."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises whatever the bytes make it raise
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{path} holds no weights or state that can be loaded safely ({reason})") from error
+    except Exception as error:  # the unpickler raises whatever the bytes make it raise, and advises to run the code
+        raise UserError(
+            f"{path} holds no weights or state that can be loaded safely ({type(error).__name__}); "
+            "give a file of tensors, as torch.save or safetensors writes them"
+        ) from error
 
 
 def load_weights(model: DLASeg, state: dict[str, Tensor], source: str = "the weights") -> None:
