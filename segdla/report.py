@@ -74,7 +74,7 @@ class RunLog:
         self.metrics.write_text("".join(json.dumps(_plain(record)) + "\n" for record in self.records), encoding="utf-8")
         self.events = SummaryWriter(str(folder), purge_step=first_step + 1)
         self.bar = Progress(
-            TextColumn("step"), MofNCompleteColumn(), BarColumn(None), TextColumn("{task.fields[status]}"),
+            MofNCompleteColumn(), BarColumn(None), TextColumn("{task.fields[status]}"),
             TextColumn("left"), TimeRemainingColumn(),
             console=console, disable=not console.is_terminal, expand=True,
         )  # fmt: skip
@@ -95,7 +95,7 @@ class RunLog:
     def training(self, step: int, loss: float, lr: float, images_per_second: float, data_wait: float) -> None:
         """The mean loss since the last report, and how fast it went; ``data_wait`` is a share of the time."""
         self._record(step, loss=loss, lr=lr, images_per_second=images_per_second, data_wait=data_wait)
-        status = f"loss {loss:.3f}  lr {lr:.2g}  {images_per_second:.1f} images/s  waiting for data {data_wait:.0%}"
+        status = f"loss {loss:.3f}  lr {lr:.2g}  {images_per_second:.1f} images/s  data wait {data_wait:.0%}"
         self.bar.update(self.task, completed=step, status=status)
         if not console.is_terminal and time.monotonic() - self.last_line > _SECONDS_BETWEEN_LINES:
             console.print(f"step {step}/{self.num_steps}  {status}", soft_wrap=True)
