@@ -195,7 +195,7 @@ def train(config: Config, run: Path, resume: bool) -> bool:
     }
     open_run(config, run, resume)
     try:
-        with RunLog(run, classes.names, classes.palette, training.step, num_steps) as log:
+        with RunLog(run, classes.names, classes.palette, training.step, training.evaluated, num_steps) as log:
             return engine.train(
                 training,
                 engine.in_precision(network, on, computing),

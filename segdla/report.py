@@ -51,8 +51,9 @@ def progress(items: Collection[Item], description: str) -> Iterator[Item]:
 class RunLog:
     """Everything that training reports, in one place.
 
-    folder: of the run. names, palette: of its classes. first_step, num_steps: what is done, and the whole; records of
-    later steps, which a run that was killed may have left behind, are dropped.
+    folder: of the run. names, palette: of its classes. first_step, num_steps: what is done, and the whole. evaluated:
+    the last step whose evaluation is done. What a run that was killed recorded beyond them will come again: it is
+    dropped.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class RunLog:
         names: Sequence[str],
         palette: Sequence[tuple[int, int, int]],
         first_step: int,
+        evaluated: int,
         num_steps: int,
     ):
         from torch.utils.tensorboard import SummaryWriter
@@ -70,7 +72,11 @@ class RunLog:
         self.palette = palette
         self.num_steps = num_steps
         self.metrics = folder / "metrics.jsonl"
-        self.records = [r for r in _read_records(self.metrics) if r["step"] <= first_step]
+        self.records = [
+            record
+            for record in _read_records(self.metrics)
+            if record["step"] <= (evaluated if "mean_iou" in record else first_step)
+        ]
         self.metrics.write_text("".join(json.dumps(_plain(record)) + "\n" for record in self.records), encoding="utf-8")
         self.events = SummaryWriter(str(folder), purge_step=first_step + 1)
         self.bar = Progress(

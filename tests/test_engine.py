@@ -44,7 +44,7 @@ class Validation(list):
 
 
 def run(folder, training, num_steps=8, source=None, loss=None):
-    with RunLog(folder, NAMES, PALETTE, training.step, num_steps) as log:
+    with RunLog(folder, NAMES, PALETTE, training.step, training.evaluated, num_steps) as log:
         return engine.train(
             training,
             lambda images: training.model(images.float() / 255),
@@ -102,13 +102,13 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, stopped_after):
     assert steps == sorted(steps)
 
 
-def test_records_after_the_resumed_step_are_dropped(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text(
-        '{"step": 2, "loss": 1}\n{"step": 4, "loss": 2}\n{"step": 6, "lo', encoding="utf-8"
-    )
-    with RunLog(tmp_path, NAMES, PALETTE, first_step=3, num_steps=8) as log:
-        assert [record["step"] for record in log.records] == [2]
-    assert (tmp_path / "metrics.jsonl").read_text(encoding="utf-8") == '{"step": 2, "loss": 1}\n'
+def test_records_of_what_will_come_again_are_dropped(tmp_path):
+    kept = '{"step": 2, "loss": 1}\n{"step": 2, "mean_iou": 0.1}\n{"step": 3, "loss": 1}\n'
+    lost = '{"step": 3, "mean_iou": 0.2}\n{"step": 4, "loss": 2}\n{"step": 6, "lo'
+    (tmp_path / "metrics.jsonl").write_text(kept + lost, encoding="utf-8")
+    with RunLog(tmp_path, NAMES, PALETTE, first_step=3, evaluated=2, num_steps=8) as log:
+        assert [record["step"] for record in log.records] == [2, 2, 3]
+    assert (tmp_path / "metrics.jsonl").read_text(encoding="utf-8") == kept
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
