@@ -19,6 +19,7 @@ from segdla.errors import UserError
 from segdla.models.weights import read_torch_file
 
 BEST = "best.safetensors"
+CONFIG = "config.yaml"
 LAST = "last.pt"
 _FORMAT = "segdla checkpoint 1"
 
@@ -56,12 +57,14 @@ def save_training(path: Path, state: dict[str, Any]) -> None:
     _write_whole(path, lambda file: torch.save(state, file))
 
 
-def read_training(run: Path) -> dict[str, Any]:
-    """The training state of a run. Raises UserError where it has none that can be read."""
-    path = run / LAST
-    if not path.is_file():
-        raise UserError(f"cannot resume {run}: it has no {LAST}; give a run that was stopped, such as runs/NAME")
-    return read_torch_file(path)
+def read_training(run: Path) -> dict[str, Any] | None:
+    """The training state of a run; None where it ended before it had any. Raises UserError where it can't be read."""
+    return read_torch_file(run / LAST) if (run / LAST).is_file() else None
+
+
+def save_config(path: Path, text: str) -> None:
+    """Write a run's config, whole or not at all."""
+    _write_whole(path, lambda file: file.write(text.encode()))
 
 
 def find_checkpoint(place: str | None, runs: Path = Path("runs")) -> Path:
@@ -102,6 +105,17 @@ def _write_whole(path: Path, write: Callable) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(f"cannot write {path}: {error.strerror}; what was there before is untouched") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new name is on disk only when the folder is; Windows has no such thing.
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

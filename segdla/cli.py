@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from segdla.errors import UserError
+from segdla.errors import PeerError, UserError
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,6 +32,8 @@ def run(main: Callable[[argparse.Namespace], int], made: argparse.ArgumentParser
     """Parse and run; returns the exit status."""
     try:
         return main(made.parse_intermixed_args(argv))
+    except PeerError:
+        return 2
     except UserError as error:
         if "--debug" in (sys.argv if argv is None else argv):
             raise

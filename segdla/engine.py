@@ -1,166 +1,143 @@
 """The loop: train, evaluate, log, save."""
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
+from segdla import distributed
 from segdla.checkpoint import BEST, LAST, save_training, save_weights
 from segdla.data.loader import Batch, WholeImages
 from segdla.errors import UserError
-from segdla.inference import Predictor, classify
+from segdla.inference import Predictor, classify, in_precision
+from segdla.meter import Meter
 from segdla.metrics import ConfusionMatrix
-from segdla.report import RunLog
+from segdla.report import RunLog, console
+from segdla.state import Plan, Training
+from segdla.step import Loss, take_step
 from segdla.stop import StopSignal, until_stopped
 
 _NUM_SAMPLES = 4  # pictures of an evaluation
 
 
-@dataclass
-class Training:
-    """What changes while a network trains, and so what a resumed run starts from.
-
-    ``schedule`` gives the share of the learning rate at a step; what it and the optimizer's settings are is the
-    config's to say, also for a resumed run, so that neither is part of the state.
-    """
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    schedule: Callable[[int], float]
-    step: int = 0
-    evaluated: int = 0  # the last step after which there was an evaluation
-    best: float = -1.0  # mIoU
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict()["state"],
-            "step": self.step,
-            "evaluated": self.evaluated,
-            "best": self.best,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["optimizer"]})
-        self.step = state["step"]
-        self.evaluated = state["evaluated"]
-        self.best = state["best"]
-
-    def scheduler(self) -> LambdaLR:
-        """The schedule, from this step on."""
-        for group in self.optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
-        return LambdaLR(self.optimizer, self.schedule, last_epoch=self.step - 1)
-
-
-def in_precision(model: nn.Module, device: torch.device, precision: str) -> Predictor:
-    """The model as a function from images to float32 logits, computed in fp32 or, autocast, in bf16."""
-
-    def forward(images: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return model(images).float()
-
-    return forward
-
-
 def train(
     training: Training,
-    forward: Predictor,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    batches: Iterator[Batch],
-    validation: WholeImages,
-    log: RunLog,
-    card: dict[str, Any],
-    *,
-    device: torch.device,
-    num_steps: int,
-    steps_per_epoch: int,
-    eval_every: int,
-    report_every: int,
-) -> bool:
-    """Train from ``training.step`` to ``num_steps``; True when all is done, False when a signal stopped it.
-
-    ``batches`` go on from ``training.step``. The state to resume from is saved before and after each evaluation, so
-    that neither an epoch nor an evaluation can be lost; the weights of the best mIoU are saved with ``card`` in them.
-    """
-    scheduler = training.scheduler()
-    with StopSignal() as stop:
-        while training.evaluated < num_steps and not stop.requested:
-            epoch, rest = divmod(training.step, steps_per_epoch)
-            due = training.step == num_steps or (rest == 0 and epoch % eval_every == 0)
-            if due and training.evaluated != training.step:
-                validate(training, forward, validation, log, card, device, epoch)
-            else:
-                to_go = min(steps_per_epoch - rest, num_steps - training.step)
-                train_one_epoch(
-                    training, forward, loss, scheduler, islice(batches, to_go), log, device, report_every, stop
-                )
-            save_training(log.folder / LAST, training.state_dict())
-    return training.evaluated == num_steps
-
-
-def train_one_epoch(
-    training: Training,
-    forward: Predictor,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    scheduler: LambdaLR,
+    learner: nn.Module,
+    loss: Loss,
     batches: Iterable[Batch],
-    log: RunLog,
-    device: torch.device,
-    report_every: int,
+    validation: WholeImages,
+    log: RunLog | None,
+    card: dict[str, Any],
+    plan: Plan,
+) -> bool:
+    """Train from ``training.step`` to ``plan.num_steps``; True when all is done, False when a signal stopped it.
+
+    ``learner`` is ``training.model`` as it trains: compiled, or replicated over devices, or itself. ``batches`` go on
+    from ``training.step``, ``plan.accumulate`` of them a step. The state to resume from is saved every
+    ``plan.save_every`` steps, and before and after each evaluation, so that neither an epoch nor an evaluation can be
+    lost; the weights of the best mIoU are saved with ``card`` in them. ``log`` is None in all but one of several
+    processes: it writes, they compute.
+    """
+    steps = zip(*[iter(batches)] * plan.accumulate, strict=True)
+    with StopSignal() as stop:
+        while training.evaluated < plan.num_steps and not stop.agreed():
+            epoch, rest = divmod(training.step, plan.steps_per_epoch)
+            due = training.step == plan.num_steps or (rest == 0 and epoch % plan.eval_every == 0)
+            if due and training.evaluated != training.step:
+                validate(training, validation, log, card, plan)
+            else:
+                to_go = min(
+                    plan.steps_per_epoch - rest,
+                    plan.num_steps - training.step,
+                    plan.save_every - training.step % plan.save_every,
+                )
+                train_steps(training, learner, loss, islice(steps, to_go), log, plan, stop)
+            if distributed.is_main():
+                save_training(plan.run / LAST, training.state_dict())
+    return training.evaluated == plan.num_steps
+
+
+def train_steps(
+    training: Training,
+    learner: nn.Module,
+    loss: Loss,
+    steps: Iterable[tuple[Batch, ...]],
+    log: RunLog | None,
+    plan: Plan,
     stop: StopSignal,
 ) -> None:
-    """One step a batch, until they end or a stop is requested."""
+    """One optimizer step for each tuple of batches, until they end or a stop is requested.
+
+    Ends in a state that is good to resume from, or raises UserError.
+    """
     training.model.train()
-    meter = Meter(device)
-    for batch in meter.timed(until_stopped(batches, stop)):
-        images = batch.images.to(device, non_blocking=True)
-        targets = batch.targets.to(device, non_blocking=True).long()
-        value = loss(forward(images), targets)
-        value.backward()
-        training.optimizer.step()
-        training.optimizer.zero_grad(set_to_none=True)
-        lr = scheduler.get_last_lr()[0]
-        scheduler.step()
+    meter = Meter()
+    for parts in meter.timed(until_stopped(steps, stop)):
+        # So that what the network draws depends on nothing that went before.
+        torch.manual_seed(np.random.SeedSequence((plan.seed, training.step, distributed.rank())).generate_state(1)[0])
+        training.set_lr()
+        value, finite = take_step(training, learner, loss, parts, plan)
         training.step += 1
+        if finite:
+            meter.add(value, parts)
+        else:
+            leave_out(training, parts, plan)
+        if log is not None:
+            log.advance(training.step)
+        if training.step % plan.report_every == 0:
+            report(training, meter, log, plan)
+    report(training, meter, log, plan)
+    if not training.is_finite():
+        raise UserError(f"a weight is no number any more after step {training.step}; {_remedy(training, plan)}")
 
-        meter.add(value, len(images))
-        log.advance(training.step)
-        if training.step % report_every == 0:
-            report(training.step, lr, meter, log)
-    if meter.steps:  # before anything is saved: a state that is not finite must not replace one that is
-        report(training.step, lr, meter, log)
+
+def report(training: Training, meter: Meter, log: RunLog | None, plan: Plan) -> None:
+    """Log what the meter has; raises UserError where a loss is not finite."""
+    if not meter.losses:
+        return
+    unreadable = meter.unreadable
+    losses, names, speed = meter.read()
+    for message in unreadable:
+        console.print(f"left out: {message}", soft_wrap=True)
+    for value, images in zip(losses, names, strict=True):
+        if not math.isfinite(value):
+            raise UserError(f"the loss is {value} on {_together(images)}; {_remedy(training, plan)}")
+    if log is not None:
+        log.training(training.step, loss=float(np.mean(losses)), lr=training.lr_at(training.step - 1), **speed)
 
 
-def report(step: int, lr: float, meter: "Meter", log: RunLog) -> None:
-    """Log what the meter has; raises UserError where the loss has become something else than a number."""
-    values = meter.read()
-    if not math.isfinite(values["loss"]):
-        resume = f", and go on from the last epoch with --resume {log.folder}" if (log.folder / LAST).exists() else ""
+def leave_out(training: Training, parts: tuple[Batch, ...], plan: Plan) -> None:
+    """Count a step that was not taken. Raises UserError where there were too many."""
+    training.skipped += 1
+    images = _together([name for part in parts for name in part.names])
+    if training.skipped > plan.skip_nonfinite:
         raise UserError(
-            f"the loss is {values['loss']} at step {step}; lower train.lr (now {lr:.3g}) or raise "
-            f"train.warmup_steps{resume}"
+            f"loss or gradient is not finite on {images}, and {plan.skip_nonfinite} steps were left out already "
+            f"(train.skip_nonfinite); {_remedy(training, plan)}"
         )
-    log.training(step, lr=lr, **values)
+    if distributed.is_main():
+        console.print(f"step {training.step} left out: loss or gradient not finite on {images}", soft_wrap=True)
 
 
-def validate(
-    training: Training,
-    forward: Predictor,
-    images: WholeImages,
-    log: RunLog,
-    card: dict[str, Any],
-    device: torch.device,
-    epoch: int,
-) -> None:
+def _together(names: list[str]) -> str:
+    """The names of every process, or the first of them."""
+    everyone = [name for names in distributed.gathered(names) for name in names]
+    more = f" and {len(everyone) - 16} more" if len(everyone) > 16 else ""
+    return ", ".join(everyone[:16]) + more
+
+
+def _remedy(training: Training, plan: Plan) -> str:
+    words = f"lower train.lr (now {training.lr_at(training.step):.3g}), raise train.warmup_steps or set train.clip_norm"
+    if (plan.run / LAST).exists():
+        words += f", and go on from the last state that was good with --resume {plan.run}"
+    return words
+
+
+def validate(training: Training, images: WholeImages, log: RunLog | None, card: dict[str, Any], plan: Plan) -> None:
     """Score whole images, keep the weights if they are the best so far, and report."""
     samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     seen = 0
@@ -172,18 +149,23 @@ def validate(
             image = batch.images[0].permute(1, 2, 0).numpy()
             samples.append((image, batch.targets[0].numpy(), prediction[0].cpu().numpy()))
 
-    training.model.eval()
-    scores = evaluate(forward, images, len(log.names), device, sample).scores(log.names)
+    network = training.kept.eval()
+    distributed.share_buffers(network)
+    names = card["classes"]
+    forward = in_precision(network, plan.device, plan.precision)
+    scores = evaluate(forward, images, len(names), plan.device, sample).scores(names)
     if math.isnan(scores["mean_iou"]):
         raise UserError("the validation split has no labelled pixel, so nothing can be scored; check its masks")
     training.evaluated = training.step
     better = scores["mean_iou"] > training.best
     if better:
         training.best = scores["mean_iou"]
+    if log is None:
+        return
+    if better:
         scored = {"split": "val", "protocol": card["protocol"], **scores}
-        card = {**card, "scores": scored, "step": training.step}
-        save_weights(log.folder / BEST, training.model.state_dict(), card)
-    log.evaluation(training.step, epoch, scores, better, samples)
+        save_weights(plan.run / BEST, network.state_dict(), {**card, "scores": scored, "step": training.step})
+    log.evaluation(training.step, training.step // plan.steps_per_epoch, scores, better, samples)
 
 
 @torch.inference_mode()
@@ -194,7 +176,7 @@ def evaluate(
     device: torch.device,
     keep: Callable[[Batch, Tensor], None] | None = None,
 ) -> ConfusionMatrix:
-    """The confusion matrix of a predictor over whole images, counted on the device.
+    """The confusion matrix of a predictor over whole images, counted on the device, and over all processes' together.
 
     ``keep`` is shown each batch with its class ids (B,H,W) uint8, on the device.
     """
@@ -204,45 +186,5 @@ def evaluate(
         confusion.update(prediction, batch.targets.to(device, non_blocking=True))
         if keep is not None:
             keep(batch, prediction)
+    distributed.total(confusion.counts)
     return confusion
-
-
-class Meter:
-    """Mean loss, images a second and the share of time spent waiting for data, since the last reading.
-
-    The loss is added up on the device: asking for it at every step would make the host wait for the device.
-    """
-
-    def __init__(self, device: torch.device):
-        self.device = device
-        self._reset()
-
-    def _reset(self) -> None:
-        self.loss, self.steps, self.images, self.waited = torch.zeros((), device=self.device), 0, 0, 0.0
-        self.started = time.perf_counter()
-
-    def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        iterator = iter(batches)
-        while True:
-            asked = time.perf_counter()
-            batch = next(iterator, None)
-            if batch is None:
-                return
-            self.waited += time.perf_counter() - asked
-            yield batch
-
-    def add(self, loss: Tensor, num_images: int) -> None:
-        self.loss += loss.detach()
-        self.steps += 1
-        self.images += num_images
-
-    def read(self) -> dict[str, float]:
-        loss = (self.loss / self.steps).item()  # waits for the device, so that the clock below is true
-        seconds = time.perf_counter() - self.started
-        report = {
-            "loss": loss,
-            "images_per_second": self.images / seconds,
-            "data_wait": self.waited / seconds,
-        }
-        self._reset()
-        return report

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from segdla.errors import UserError
 
@@ -22,6 +22,17 @@ MERGES: dict[str, Callable[[Tensor], Tensor]] = {
     "probs": partial(F.softmax, dim=1),
     "logits": lambda logits: logits,
 }
+
+
+def in_precision(model: nn.Module, device: torch.device, precision: str) -> Predictor:
+    """The model as a function from images to float32 logits, computed in a precision: autocast where it is a half."""
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+
+    def forward(images: Tensor) -> Tensor:
+        with torch.autocast(device.type, half, enabled=half is not None):
+            return model(images).float()
+
+    return forward
 
 
 def merged_by(merge: str, model: Predictor) -> Predictor:

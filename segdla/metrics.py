@@ -16,7 +16,7 @@ class ConfusionMatrix:
         self.num_classes = num_classes
         # One more row for ignored truths and one more column for predictions of no class: masking by arithmetic
         # costs one pass, where gathering the valid pixels costs many and a synchronisation on an accelerator.
-        self._counts = torch.zeros(num_classes + 1, num_classes + 1, dtype=torch.int64, device=device)
+        self.counts = torch.zeros(num_classes + 1, num_classes + 1, dtype=torch.int64, device=device)
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Count a prediction and its truth, both integers of one shape, on this matrix's device."""
@@ -30,19 +30,19 @@ class ConfusionMatrix:
         else:
             index = target.long().clamp(max=self.num_classes) * side + prediction.long().clamp(max=self.num_classes)
             counts = torch.bincount(index.flatten(), minlength=side * side)
-        self._counts += counts.view(side, side)
+        self.counts += counts.view(side, side)
 
     @property
     def matrix(self) -> Tensor:
         """The counts (C,C) among classes."""
-        return self._counts[:-1, :-1]
+        return self.counts[:-1, :-1]
 
     def scores(self, names: tuple[str, ...]) -> dict:
         """mean_iou, pixel_accuracy, mean_accuracy, and iou and accuracy by class name.
 
         NaN for a class that is neither in the truth nor predicted; means are over the others.
         """
-        counts = self._counts[:-1].cpu().double()  # some devices have no double
+        counts = self.counts[:-1].cpu().double()  # some devices have no double
         hits = counts[:, :-1].diagonal()
         truth = counts.sum(1)
         predicted = counts[:, :-1].sum(0)

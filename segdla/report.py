@@ -85,7 +85,8 @@ class RunLog:
             console=console, disable=not console.is_terminal, expand=True,
         )  # fmt: skip
         self.task = self.bar.add_task("train", total=num_steps, completed=first_step, status="")
-        self.last_line = time.monotonic()
+        self.first_step = first_step
+        self.started = self.last_line = time.monotonic()
 
     def __enter__(self) -> "RunLog":
         self.bar.start()
@@ -98,13 +99,19 @@ class RunLog:
     def advance(self, step: int) -> None:
         self.bar.update(self.task, completed=step)
 
-    def training(self, step: int, loss: float, lr: float, images_per_second: float, data_wait: float) -> None:
-        """The mean loss since the last report, and how fast it went; ``data_wait`` is a share of the time."""
-        self._record(step, loss=loss, lr=lr, images_per_second=images_per_second, data_wait=data_wait)
+    def training(
+        self, step: int, loss: float, lr: float, images_per_second: float, data_wait: float, **counts: int
+    ) -> None:
+        """The mean loss since the last report, and how fast it went; ``data_wait`` is a share of the time.
+
+        ``counts`` are of what went wrong.
+        """
+        self._record(step, loss=loss, lr=lr, images_per_second=images_per_second, data_wait=data_wait, **counts)
         status = f"loss {loss:.3f}  lr {lr:.2g}  {images_per_second:.1f} images/s  data wait {data_wait:.0%}"
         self.bar.update(self.task, completed=step, status=status)
         if not console.is_terminal and time.monotonic() - self.last_line > _SECONDS_BETWEEN_LINES:
-            console.print(f"step {step}/{self.num_steps}  {status}", soft_wrap=True)
+            seconds = (time.monotonic() - self.started) * (self.num_steps - step) / (step - self.first_step)
+            console.print(f"step {step}/{self.num_steps}  {status}  {_duration(seconds)} left", soft_wrap=True)
             self.last_line = time.monotonic()
 
     def evaluation(
@@ -130,8 +137,13 @@ class RunLog:
     def _record(self, step: int, **values: Any) -> None:
         record = {"step": step, **values}
         self.records.append(record)
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_plain(record)) + "\n")
+        try:
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_plain(record)) + "\n")
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.metrics}: {error.strerror}; make room, then --resume {self.folder}"
+            ) from error
         part = "val" if "mean_iou" in values else "train"
         for key, value in values.items():
             scalars = {f"{key}/{name}": v for name, v in value.items()} if isinstance(value, dict) else {key: value}
@@ -150,6 +162,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(v) for key, v in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
 
 
 def _percent(share: float) -> str:

@@ -1,15 +1,22 @@
-"""Stopping on a signal without losing the running step."""
+"""Ending together: on a signal without losing the running step, and on an error in any of several processes."""
 
 import signal
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
+from segdla import distributed
+from segdla.errors import PeerError, UserError
+
 Item = TypeVar("Item")
+_GO_ON, _END, _FAILED = range(3)
 
 
 class StopSignal:
-    """While entered, the first SIGINT or SIGTERM asks for a stop after the running step; a second one is obeyed."""
+    """While entered, the first SIGINT or SIGTERM asks for a stop after the running step; a second one is obeyed.
+
+    But for processes of torchrun: it passes on a signal that they have had already, and ends who takes too long.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -27,16 +34,34 @@ class StopSignal:
 
     def _request(self, number: int, frame: Any) -> None:
         self.requested = True
-        signal.signal(number, self._previous[number])
+        if not distributed.launched():
+            signal.signal(number, self._previous[number])
+
+    def agreed(self) -> bool:
+        """Whether a stop was requested of any process."""
+        return bool(distributed.highest(self.requested))
 
 
-def until_stopped(batches: Iterable[Item], stop: StopSignal) -> Iterator[Item]:
-    """The batches, to their end or to the first after a stop was requested."""
-    try:
-        for batch in batches:
-            yield batch
-            if stop.requested:
-                return
-    except RuntimeError:
-        if not stop.requested:  # else the signal went to the loader's workers too, and they are gone
-            raise
+def until_stopped(items: Iterable[Item], stop: StopSignal) -> Iterator[Item]:
+    """The items, to their end or until a stop is requested: as many in each process.
+
+    Raises the UserError of the item whose turn it is, and PeerError in the other processes.
+    """
+    iterator = iter(items)
+    while True:
+        item, error = None, None
+        try:
+            item = None if stop.requested else next(iterator, None)
+        except UserError as raised:
+            error = raised
+        except RuntimeError:
+            if not stop.requested:  # else the signal went to the loader's workers too, and they are gone
+                raise
+        verdict = distributed.highest(_FAILED if error else _END if item is None else _GO_ON)
+        if error:
+            raise error
+        if verdict == _FAILED:
+            raise PeerError("another process could not read its next batch")
+        if verdict == _END:
+            return
+        yield item

@@ -23,14 +23,15 @@ def _seeded():
 def tool(monkeypatch, tmp_path):
     """``tool("train")(*argv)`` runs tools/train.py in an empty folder and returns its exit status."""
     monkeypatch.chdir(tmp_path)
+    return lambda name: lambda *argv: run_tool(name, *argv)
 
-    def load(name):
-        spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return lambda *argv: module.entry([str(word) for word in argv])
 
-    return load
+def run_tool(name, *argv):
+    """Runs tools/NAME.py in this process and returns its exit status."""
+    spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.entry([str(word) for word in argv])
 
 
 @pytest.fixture

@@ -41,11 +41,14 @@ def test_training_state_comes_back(tmp_path):
     assert read_training(tmp_path)["step"] == 3
 
 
-@pytest.mark.parametrize("content", [None, b"", b"half a file"])
-def test_nothing_to_resume_from(tmp_path, content):
-    if content is not None:
-        (tmp_path / LAST).write_bytes(content)
-    with pytest.raises(UserError):
+def test_a_run_that_ended_before_its_first_state_has_none(tmp_path):
+    assert read_training(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"half a file"])
+def test_a_state_that_is_none(tmp_path, content):
+    (tmp_path / LAST).write_bytes(content)
+    with pytest.raises(UserError, match=LAST):
         read_training(tmp_path)
 
 

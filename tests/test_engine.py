@@ -8,18 +8,21 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from segdla import build, config, engine
+from segdla import build, engine
 from segdla.checkpoint import BEST, read_weights
 from segdla.data.dataset import SegmentationDataset
 from segdla.data.loader import Batch, WholeImages
 from segdla.data.scenes import Scenes
 from segdla.errors import UserError
 from segdla.inference import Segmenter
+from segdla.losses import cross_entropy
 from segdla.metrics import ConfusionMatrix
 from segdla.models.dla import VARIANTS
 from segdla.models.segmenter import DLASeg
 from segdla.report import RunLog
+from segdla.state import Plan, Training
 from segdla.stop import StopSignal
 
 NAMES, PALETTE = ("a", "b"), ((0, 0, 0), (255, 255, 255))
@@ -32,32 +35,37 @@ def batches(count, first=0):
         yield Batch(images, (images[:, 0] > 127).to(torch.uint8), (f"{i}a", f"{i}b"))
 
 
-def tiny(lr=1e-3):
+class Scaled(nn.Module):
+    def forward(self, images):
+        return images.float() / 255
+
+
+def tiny(lr=1e-3, **more):
+    """A network that draws random numbers (dropout), with its optimizer, for 8 steps."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
-    optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9)
-    return engine.Training(model, optimizer, lambda step: 1 - step / 8)
+    model = nn.Sequential(
+        Scaled(), nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2), nn.Conv2d(4, 2, 1)
+    )
+    optimizer = torch.optim.SGD(model.named_parameters(), lr, momentum=0.9)
+    return Training(model, optimizer, lambda step: 1 - step / 8, **more)
 
 
 class Validation(list):
     num_images = 4
 
 
-def run(folder, training, num_steps=8, source=None, loss=None):
+def run(folder, training, num_steps=8, source=None, loss=cross_entropy, **changes):
+    plan = {"num_steps": num_steps, "steps_per_epoch": 3, "report_every": 2, **changes}
     with RunLog(folder, NAMES, PALETTE, training.step, training.evaluated, num_steps) as log:
         return engine.train(
             training,
-            lambda images: training.model(images.float() / 255),
-            loss or nn.functional.cross_entropy,
+            training.model,
+            loss,
             source or batches(num_steps, first=training.step),
             Validation(batches(2)),
             log,
             {"classes": NAMES, "protocol": ""},
-            device=torch.device("cpu"),
-            num_steps=num_steps,
-            steps_per_epoch=3,
-            eval_every=1,
-            report_every=2,
+            Plan(folder, torch.device("cpu"), **plan),
         )
 
 
@@ -111,9 +119,38 @@ def test_records_of_what_will_come_again_are_dropped(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text(encoding="utf-8") == kept
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
-    with pytest.raises(UserError, match=r"the loss is nan at step 2; lower train\.lr"):
-        run(tmp_path, tiny(), loss=lambda logits, targets: logits.mean() * float("nan"))
+def failing(*steps, value=float("nan")):
+    """Cross-entropy, but for the given steps."""
+    calls = iter(range(1, 100))
+    return lambda logits, targets: cross_entropy(logits, targets) * (value if next(calls) in steps else 1)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_images(tmp_path):
+    with pytest.raises(UserError, match=r"the loss is nan on 1a, 1b; lower train\.lr"):
+        run(tmp_path, tiny(), loss=failing(2))
+
+
+def test_steps_without_a_finite_loss_are_left_out_by_choice(tmp_path, capsys):
+    training = tiny()
+    assert run(tmp_path, training, loss=failing(2, 5), skip_nonfinite=2)
+    assert training.skipped == 2
+    assert training.is_finite() and all(buffer.isfinite().all() for buffer in training.model.buffers())
+    assert "step 5 left out: loss or gradient not finite on 4a, 4b" in capsys.readouterr().out
+    losses = [json.loads(line).get("loss") for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert all(loss is None or loss < 2 for loss in losses)
+
+
+def test_a_step_that_is_left_out_changes_nothing(tmp_path):
+    trained = tiny()
+    before = {name: tensor.clone() for name, tensor in trained.model.state_dict().items()}
+    run(tmp_path, trained, num_steps=3, loss=failing(1, 2, 3), skip_nonfinite=3)
+    assert (trained.step, trained.skipped) == (3, 3)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trained.model.state_dict().items())
+
+
+def test_too_many_steps_left_out_stop_the_run(tmp_path):
+    with pytest.raises(UserError, match=r"on 4a, 4b, and 2 steps were left out already .* --resume"):
+        run(tmp_path, tiny(), loss=failing(1, 2, 5), skip_nonfinite=2)
 
 
 def test_best_weights_are_those_of_the_best_score(tmp_path):
@@ -125,15 +162,39 @@ def test_best_weights_are_those_of_the_best_score(tmp_path):
 
 
 def test_a_state_that_is_not_finite_replaces_no_other(tmp_path):
-    calls = iter(range(10))
-
-    def failing(logits, targets):  # at step 5, which no report of every other step sees
-        return nn.functional.cross_entropy(logits, targets) * (float("nan") if next(calls) == 4 else 1)
-
-    with pytest.raises(UserError, match=r"nan at step 6.* go on from the last epoch with --resume"):
-        run(tmp_path, tiny(), loss=failing)
+    with pytest.raises(UserError, match=r"nan on 4a, 4b.* go on from the last state that was good with --resume"):
+        run(tmp_path, tiny(), loss=failing(5))  # which no report of every other step sees
     state = torch.load(tmp_path / "last.pt", weights_only=True)
     assert state["step"] == 3 and all(tensor.isfinite().all() for tensor in state["model"].values())
+
+
+def test_weights_that_a_finite_loss_spoiled_replace_no_others(tmp_path):
+    training = tiny()
+
+    def spoiling(logits, targets):  # the loss of the epoch's last step is fine, and its gradient is not
+        if training.step == 5:
+            logits.register_hook(lambda gradient: gradient * float("inf"))
+        return cross_entropy(logits, targets)
+
+    with pytest.raises(UserError, match="a weight is no number any more after step 6"):
+        run(tmp_path, training, loss=spoiling)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 3
+
+
+def test_state_is_saved_every_few_steps(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(engine, "save_training", lambda path, state: saved.append(state["step"]))
+    run(tmp_path, tiny(), save_every=2)
+    assert saved == [2, 3, 3, 4, 6, 6, 8, 8]  # epochs end at 3 and 6, before and after their evaluation
+
+
+def test_the_moving_average_is_what_is_evaluated_and_kept(tmp_path):
+    ema = AveragedModel(tiny().model, multi_avg_fn=get_ema_multi_avg_fn(0.5), use_buffers=True)
+    training = tiny(ema=ema)
+    run(tmp_path, training, num_steps=3)
+    kept = read_weights(tmp_path / BEST).state_dict
+    assert all(torch.equal(tensor, ema.module.state_dict()[name]) for name, tensor in kept.items())
+    assert not torch.equal(kept["1.weight"], training.model.state_dict()["1.weight"])
 
 
 def test_an_evaluation_that_a_stop_left_out_is_made_up_for(tmp_path):
@@ -176,7 +237,8 @@ def test_a_resumed_run_obeys_the_config(tmp_path):
     resumed = tiny(lr=0.01)
     resumed.load_state_dict(torch.load(tmp_path / "last.pt", weights_only=True))
     assert resumed.step == 3
-    assert resumed.scheduler().get_last_lr() == [pytest.approx(0.01 * (1 - 3 / 8))]
+    resumed.set_lr()
+    assert resumed.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * (1 - 3 / 8))
 
 
 def test_nothing_labelled_in_validation_is_answered(tmp_path, monkeypatch):
@@ -199,33 +261,12 @@ def test_evaluation_counts_every_pixel_once():
     assert confusion.matrix.sum() == 3 * 2 * 64
 
 
-def test_bf16_gives_float32_logits():
-    model = nn.Conv2d(3, 2, 1)
-    logits = engine.in_precision(model, torch.device("cpu"), "bf16")(torch.rand(1, 3, 4, 4))
-    assert logits.dtype == torch.float32
-    assert not torch.equal(logits, model(torch.rand(1, 3, 4, 4)))
-
-
-@pytest.mark.parametrize(
-    ("step", "share"),
-    [(0, 0.01), (5, 0.505 * 0.95**0.9), (10, 0.9**0.9), (50, 0.5**0.9), (100, 0)],
-)
-def test_poly_with_warm_up_by_hand(step, share):
-    assert build.poly(step, num_steps=100, power=0.9, warmup_steps=10) == pytest.approx(share)
-
-
 def test_predictor_without_options_is_the_model_itself():
     def forward(images):
         return images
 
     assert build.predictor(forward, merge="logprobs") is forward
     assert build.predictor(forward, merge="logprobs", with_flip=True) is not forward
-
-
-def test_class_weights_must_fit():
-    settings = config.parse({"data": {"dataset": "scenes"}}, ["train.class_weights=[1, 2]"])
-    with pytest.raises(UserError, match="2 numbers for 9 classes"):
-        build.loss(settings, 9, torch.device("cpu"))
 
 
 def test_an_absent_device_is_answered():

@@ -126,7 +126,7 @@ def test_training_from_weights(trained, tool, two_folders):
         (["train.device=tpu"], "device 'tpu'"),
         (["model.weights=none.pth"], "no weights file at none.pth"),
         (["data.augment.transforms=[{Blurr: {}}]"], "did you mean Blur"),
-        (["train.class_weights=[1]"], "1 numbers for 9 classes"),
+        (["loss.class_weights=[1]"], "1 numbers for 9 classes"),
         (["--name", "x", "--resume", "runs/none"], "leave out --name"),
         (["--sped"], "--sped"),
     ],

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from segdla import build, cli, config, engine
+from segdla import build, cli, config, distributed, engine
 from segdla.checkpoint import find_checkpoint, read_weights, unused
 from segdla.data.loader import Batch
 from segdla.errors import UserError
+from segdla.inference import in_precision
 from segdla.report import console, progress, score_table, write_json
 from segdla.visualize import colorize, write_image
 
@@ -30,6 +31,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
+    with distributed.process_group():
+        console.quiet = not distributed.is_main()
+        return score(args)
+
+
+def score(args: argparse.Namespace) -> int:
     if args.checkpoint and "=" in args.checkpoint and not Path(args.checkpoint).exists():  # only overrides were given
         args.checkpoint, args.overrides = None, [args.checkpoint, *args.overrides]
     checkpoint = read_weights(find_checkpoint(args.checkpoint, args.runs))
@@ -44,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
         raise UserError("two images have one name, and so would their masks; leave out --save-masks")
     device = build.device(args.device)
     precision = build.precision(settings.train.precision, device)
-    forward = engine.in_precision(build.trained(checkpoint, settings, device), device, precision)
+    forward = in_precision(build.trained(checkpoint, settings, device), device, precision)
     scales = settings.eval.scales if args.multiscale else (1.0,)
     window = tuple(args.window) if args.window else None
     predict = build.predictor(
@@ -66,6 +73,8 @@ def main(args: argparse.Namespace) -> int:
     keep = save if args.save_masks else None
     confusion = engine.evaluate(predict, images, len(source.classes), device, keep)
 
+    if not distributed.is_main():
+        return 0
     how = [f"{len(scales)} scales"] * args.multiscale + ["flip"] * args.flip + ["windows"] * bool(window)
     scores = confusion.scores(source.classes.names)
     console.print(f"{args.split}, {' + '.join(how) or 'single scale'}; {source.classes.protocol or 'own classes'}:")

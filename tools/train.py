@@ -1,12 +1,15 @@
-"""Train a network: python tools/train.py CONFIG [section.key=value ...] [--name NAME] | --resume RUN"""
+"""Train a network: python tools/train.py CONFIG [section.key=value ...] [--name NAME] | --resume RUN
+
+On several devices: torchrun --nproc_per_node DEVICES tools/train.py ...
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from segdla import build, cli, config
-from segdla.checkpoint import BEST, LAST, read_weights, unused
+from segdla import cli, config, distributed, training
+from segdla.checkpoint import BEST, CONFIG, read_weights, unused
 from segdla.errors import UserError
 from segdla.report import console, score_table, write_json
 
@@ -27,9 +30,11 @@ def run_and_config(args: argparse.Namespace) -> tuple[Path, config.Config]:
         overrides = [word for word in (args.config, *args.overrides) if word]
         if args.name or any("=" not in word for word in overrides):
             raise UserError("--resume RUN takes the run's own name and config; leave out --name and CONFIG")
-        if not (args.resume / LAST).is_file():
-            raise UserError(f"cannot resume {args.resume}: there is no {args.resume / LAST}")
-        return args.resume, config.load(args.resume / "config.yaml", overrides)
+        if not (args.resume / CONFIG).is_file():
+            raise UserError(
+                f"cannot resume {args.resume}: there is no {args.resume / CONFIG}; runs are folders in runs/"
+            )
+        return args.resume, config.load(args.resume / CONFIG, overrides)
     if args.config is None:
         raise UserError("name a config, such as configs/quickstart.yaml, or --resume a run")
     settings = config.load(args.config, args.overrides)
@@ -40,10 +45,19 @@ def run_and_config(args: argparse.Namespace) -> tuple[Path, config.Config]:
 
 
 def main(args: argparse.Namespace) -> int:
-    run, settings = run_and_config(args)
-    if not build.train(settings, run, resume=args.resume is not None):
+    with distributed.process_group():
+        run, settings = distributed.on_main(lambda: run_and_config(args))
+        finished = training.train(settings, run, resume=args.resume is not None)
+        if distributed.is_main():
+            conclude(run, finished)
+    return 0 if finished else 130
+
+
+def conclude(run: Path, finished: bool) -> None:
+    """Say what came of it, and what to do next."""
+    if not finished:
         console.print(f"stopped; go on with: python tools/train.py --resume {run}", soft_wrap=True)
-        return 130
+        return
     checkpoint = read_weights(run / BEST)
     scores = checkpoint.card["scores"]
     console.print(f"the best weights, on {scores['split']}, are of step {checkpoint.card['step']}:")
@@ -56,7 +70,6 @@ def main(args: argparse.Namespace) -> int:
         f"      python tools/predict.py IMAGES --checkpoint {run}",
         soft_wrap=True,
     )
-    return 0
 
 
 def entry(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,8 @@
 """From files to samples: what a data set is, how images and masks are read, and how label ids become train ids.
 
 A *source* has ``classes``, a length, ``name(index)`` and ``read(index)``, which gives an RGB image (H,W,3) and a target
-(H,W) of train ids 0..C-1 and IGNORE_INDEX, both uint8. ``PairSource`` is the one over files; drawn scenes are another.
+(H,W) of train ids 0..C-1 and IGNORE_INDEX, both uint8; ``target(index)`` gives the latter alone. ``PairSource`` is the
+one over files; drawn scenes are another.
 """
 
 from collections import defaultdict
@@ -46,6 +47,8 @@ class Source(Protocol):
     def name(self, index: int) -> str: ...
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def target(self, index: int) -> np.ndarray: ...
 
 
 class IdEncoding:
@@ -115,11 +118,16 @@ class PairSource:
             )
         return image, self.encode(mask, mask_path)
 
+    def target(self, index: int) -> np.ndarray:
+        path = self.pairs[index][1]
+        return self.encode(read_mask(path), path)
+
 
 class Sample(NamedTuple):
     image: Tensor  # (3,H,W) uint8, RGB
     target: Tensor  # (H,W) uint8, train ids
     name: str
+    unreadable: tuple[str, ...] = ()  # messages of the samples that this one stands in for
 
 
 class SegmentationDataset(Dataset):
@@ -127,26 +135,35 @@ class SegmentationDataset(Dataset):
 
     ``transform(image, target, seed)`` is drawn from (seed, epoch, index) alone, so that the stream of samples depends
     neither on the number of workers nor on what any of them did before. A sample that can't be read *is* its UserError:
-    raised in a worker, it would arrive buried in that worker's traceback.
+    raised in a worker, it would arrive buried in that worker's traceback. With ``stand_ins``, up to so many of the
+    samples that follow are tried in its place.
     """
 
-    def __init__(self, source: Source, transform: Callable | None = None, seed: int = 0):
+    def __init__(self, source: Source, transform: Callable | None = None, seed: int = 0, stand_ins: int = 0):
         self.source = source
         self.transform = transform
         self.seed = seed
+        self.stand_ins = stand_ins
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample | UserError:
         epoch, index = key
-        try:
-            image, target = self.source.read(index)
-            if self.transform is not None:
-                sample_seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]
-                image, target = self.transform(image, target, int(sample_seed))
-        except UserError as error:
-            return error
+        unreadable: tuple[str, ...] = ()
+        for tried in range(1 + self.stand_ins):
+            try:
+                return self._sample(epoch, (index + tried) % len(self))._replace(unreadable=unreadable)
+            except UserError as raised:
+                error = raised
+                unreadable += (str(error),)
+        return error
+
+    def _sample(self, epoch: int, index: int) -> Sample:
+        image, target = self.source.read(index)
+        if self.transform is not None:
+            sample_seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]
+            image, target = self.transform(image, target, int(sample_seed))
         image = np.ascontiguousarray(image.transpose(2, 0, 1))
         return Sample(torch.from_numpy(image), torch.from_numpy(np.ascontiguousarray(target)), self.source.name(index))
 

@@ -20,26 +20,44 @@ class Batch(NamedTuple):
     images: Tensor  # (B,3,H,W) uint8
     targets: Tensor  # (B,H,W) uint8
     names: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()  # messages of samples that others stand in for
 
 
 class TrainingKeys:
-    """Batches of (epoch, index) keys from ``first_step`` to the run's last step.
+    """Batches of (epoch, index) keys from ``first_step`` to the run's last step, ``accumulate`` of them a step.
 
-    Every epoch is a permutation of its own, drawn from (seed, epoch); batches are cut from their concatenation, so no
-    sample is dropped and the stream from step k on is the same however the run got there.
+    Every epoch is a permutation of its own, drawn from (seed, epoch); steps of ``batch_size`` are cut from their
+    concatenation, so no sample is dropped and the stream from step k on is the same however the run got there. Each
+    step is dealt out to ``world_size`` processes, of which this is number ``rank``, in equal parts.
     """
 
-    def __init__(self, num_samples: int, batch_size: int, num_steps: int, seed: int, first_step: int = 0):
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        num_steps: int,
+        seed: int,
+        first_step: int = 0,
+        *,
+        accumulate: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        assert batch_size % (accumulate * world_size) == 0, f"{batch_size} in {accumulate} x {world_size} parts"
         self.num_samples = num_samples
         self.batch_size = batch_size
         self.num_steps = num_steps
         self.seed = seed
         self.first_step = first_step
+        self.accumulate = accumulate
+        self.rank = rank
+        self.world_size = world_size
 
     def __len__(self) -> int:
-        return self.num_steps - self.first_step
+        return (self.num_steps - self.first_step) * self.accumulate
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        size = self.batch_size // (self.accumulate * self.world_size)
         drawn, order = -1, np.empty(0, int)
         for step in range(self.first_step, self.num_steps):
             keys = []
@@ -48,7 +66,9 @@ class TrainingKeys:
                 if epoch != drawn:
                     drawn, order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
                 keys.append((epoch, int(order[place])))
-            yield keys
+            for part in range(self.accumulate):
+                start = (part * self.world_size + self.rank) * size
+                yield keys[start : start + size]
 
 
 def training_batches(dataset: SegmentationDataset, keys: TrainingKeys, workers: int, pin: bool) -> Iterator[Batch]:
@@ -61,12 +81,15 @@ class WholeImages:
     """A data set's images in order, whole, as batches: anew at each iteration, by workers that stay.
 
     A batch holds images of one size: where sizes differ, batches are smaller, never padded, and more than ``len``.
+    Each of ``world_size`` processes has its share of the images; no image is in two.
     """
 
-    def __init__(self, dataset: SegmentationDataset, batch_size: int, workers: int, pin: bool):
-        keys = [(0, index) for index in range(len(dataset))]
+    def __init__(
+        self, dataset: SegmentationDataset, batch_size: int, workers: int, pin: bool, rank: int = 0, world_size: int = 1
+    ):
+        keys = [(0, index) for index in range(rank, len(dataset), world_size)]
         chunks = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
-        self.num_images = len(dataset)
+        self.num_images = len(keys)
         self.loader = _loader(dataset, chunks, workers, pin, persistent_workers=workers > 0)
 
     def __len__(self) -> int:
@@ -110,8 +133,8 @@ def _stack_by_size(samples: list[Sample | UserError]) -> list[Batch] | UserError
             return sample
     batches = []
     for _, group in groupby(samples, key=lambda sample: sample.image.shape):
-        images, targets, names = zip(*group, strict=True)
-        batches.append(Batch(torch.stack(images), torch.stack(targets), names))
+        images, targets, names, unreadable = zip(*group, strict=True)
+        batches.append(Batch(torch.stack(images), torch.stack(targets), names, sum(unreadable, ())))
     return batches
 
 

@@ -18,13 +18,16 @@ import albumentations as A
 from segdla.data.dataset import IGNORE_INDEX
 from segdla.errors import UserError
 
+_LOOKED_AT = 1 << 17  # pixels of a mask, when looking for rare classes: a millisecond
+
 
 class AffineCrop(A.DualTransform):
     """Scale, rotate, flip and crop as a single warp: images reflected beyond their border, masks ignored there.
 
     height, width: of the crop, in pixels. scale: range of the magnification, drawn uniformly. rotate: largest angle in
-    degrees. flip: probability of a left-right flip. The crop lies anywhere inside the magnified image, or around it
-    where it is larger.
+    degrees. flip: probability of a left-right flip. balance: share of crops centred on a pixel of a class drawn evenly
+    from those in the mask, as far as the borders allow. The others lie anywhere inside the magnified image, or around
+    it where they are larger.
     """
 
     class InitSchema(A.DualTransform.InitSchema):
@@ -33,6 +36,7 @@ class AffineCrop(A.DualTransform):
         scale: tuple[float, float]
         rotate: float
         flip: float
+        balance: float
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class AffineCrop(A.DualTransform):
         scale: tuple[float, float] = (1.0, 1.0),
         rotate: float = 0.0,
         flip: float = 0.0,
+        balance: float = 0.0,
         p: float = 1.0,
     ):
         super().__init__(p=p)
@@ -49,14 +54,21 @@ class AffineCrop(A.DualTransform):
         self.scale = scale
         self.rotate = rotate
         self.flip = flip
+        self.balance = balance
+
+    @property
+    def targets_as_params(self) -> list[str]:
+        return ["mask"] if self.balance else []
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         height, width = params["shape"][:2]
         scale = self.py_random.uniform(*self.scale)
         angle = math.radians(self.py_random.uniform(-self.rotate, self.rotate))
         mirror = -1 if self.py_random.random() < self.flip else 1
-        center_y = self._crop_start(height * scale, self.height) + self.height / 2
-        center_x = self._crop_start(width * scale, self.width) + self.width / 2
+        centred = self.balance and self.py_random.random() < self.balance
+        y, x = self._rare_pixel(data["mask"]) if centred else (None, None)
+        center_y = self._crop_start(height, self.height, scale, y) + self.height / 2
+        center_x = self._crop_start(width, self.width, scale, x) + self.width / 2
         cos, sin = scale * math.cos(angle), scale * math.sin(angle)
         linear = np.array([[mirror * cos, mirror * -sin], [sin, cos]])
         # From the source's pixel centres to the crop's: both lie half a pixel inside the pixels' corners.
@@ -64,10 +76,24 @@ class AffineCrop(A.DualTransform):
         crop_center = np.array([self.width, self.height]) / 2 - 0.5
         return {"matrix": np.hstack([linear, (crop_center - linear @ source_center)[:, None]])}
 
-    def _crop_start(self, available: float, wanted: int) -> int:
+    def _crop_start(self, length: int, wanted: int, scale: float, around: int | None) -> int:
         # Whole pixels, so that an unscaled crop is a copy and not a blur.
-        room = round(available) - wanted
-        return self.py_random.randint(min(0, room), max(0, room))
+        room = round(length * scale) - wanted
+        first, last = min(0, room), max(0, room)
+        if around is None:
+            return self.py_random.randint(first, last)
+        return min(max(first, round((around + 0.5) * scale - wanted / 2)), last)
+
+    def _rare_pixel(self, mask: np.ndarray) -> tuple[int, int] | tuple[None, None]:
+        """A pixel of a class drawn evenly from those in the mask, by a coarse look; none where all is ignored."""
+        step = max(1, math.isqrt(mask.size // _LOOKED_AT))
+        seen = mask[::step, ::step]
+        classes = np.flatnonzero(np.bincount(seen.ravel(), minlength=256)[:IGNORE_INDEX])
+        if not len(classes):
+            return None, None
+        places = np.flatnonzero(seen == self.py_random.choice(classes))
+        y, x = divmod(int(self.py_random.choice(places)), seen.shape[1])
+        return y * step, x * step
 
     def apply(self, img: np.ndarray, matrix: np.ndarray, **params: Any) -> np.ndarray:
         return self._warp(img, matrix, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
@@ -94,10 +120,11 @@ class TrainingTransform:
         rotate: float,
         flip: float,
         jitter: float,
+        balance: float = 0.0,
         extra: Sequence[Mapping[str, Mapping[str, Any] | None]] = (),
     ):
         self.crop = tuple(crop)
-        transforms: list[A.BasicTransform] = [AffineCrop(*crop, scale=scale, rotate=rotate, flip=flip)]
+        transforms: list[A.BasicTransform] = [AffineCrop(*crop, scale=scale, rotate=rotate, flip=flip, balance=balance)]
         if jitter:
             span = (1 - jitter, 1 + jitter)
             transforms.append(A.ColorJitter(brightness=span, contrast=span, saturation=span, hue=(0, 0), p=1))

@@ -62,6 +62,23 @@ def test_a_batch_larger_than_the_data_set():
     assert [len(batch) for batch in TrainingKeys(2, batch_size=5, num_steps=3, seed=0)] == [5, 5, 5]
 
 
+@pytest.mark.parametrize(("accumulate", "world_size"), [(2, 1), (1, 3), (2, 3)])
+def test_a_step_is_dealt_out_whole_and_without_duplicates(accumulate, world_size):
+    dealt = [
+        list(TrainingKeys(7, 12, 3, seed=0, accumulate=accumulate, rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
+    for step, whole in enumerate(TrainingKeys(7, 12, 3, seed=0)):
+        parts = [keys[accumulate * step : accumulate * (step + 1)] for keys in dealt]
+        assert sorted(key for mine in parts for part in mine for key in part) == sorted(whole)
+        assert {len(part) for mine in parts for part in mine} == {12 // (accumulate * world_size)}
+
+
+def test_processes_share_out_whole_images():
+    shards = [WholeImages(SegmentationDataset(ManySizes()), 2, 0, False, rank, 2) for rank in range(2)]
+    assert [[name for batch in shard for name in batch.names] for shard in shards] == [["0", "2", "4"], ["1", "3"]]
+
+
 class ManySizes:
     """Images of 8, 8, 9, 9 and 8 rows."""
 
@@ -95,11 +112,35 @@ class Broken(ManySizes):
         return super().read(index)
 
 
+class Cut(Broken):
+    """All of one size."""
+
+    def read(self, index):
+        return tuple(array[:8] for array in super().read(index))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_sample_arrives_as_its_own_message(workers):
     images = WholeImages(SegmentationDataset(Broken()), 1, workers, pin=False)
     with pytest.raises(UserError, match=r"^image 3 is broken$"):
         list(images)
+
+
+def test_another_sample_stands_in_for_an_unreadable_one_and_says_so():
+    dataset = SegmentationDataset(Broken(), stand_ins=1)
+    assert dataset[0, 3].name == "4" and dataset[0, 3].unreadable == ("image 3 is broken",)
+    assert dataset[0, 4].name == "4" and dataset[0, 4].unreadable == ()
+    keys = TrainingKeys(5, 5, 1, seed=0)
+    (batch,) = training_batches(SegmentationDataset(Cut(), stand_ins=1), keys, workers=0, pin=False)
+    assert len(batch.images) == 5 and batch.unreadable == ("image 3 is broken",)
+
+
+def test_too_many_unreadable_samples_are_an_error():
+    class AllBroken(ManySizes):
+        def read(self, index):
+            raise UserError(f"image {index} is broken")
+
+    assert str(SegmentationDataset(AllBroken(), stand_ins=2)[0, 1]) == "image 3 is broken"
 
 
 def test_a_sample_is_bytes_channels_first():

@@ -16,7 +16,7 @@ def pattern(height=48, width=64):
 
 
 def transform(crop=(40, 48), scale=(1.0, 1.0), rotate=0.0, flip=0.0, jitter=0.0, extra=()):
-    return TrainingTransform(crop, scale, rotate, flip, jitter, extra)
+    return TrainingTransform(crop, scale, rotate, flip, jitter, extra=extra)
 
 
 def test_unscaled_crop_is_a_copy():
@@ -114,3 +114,21 @@ def test_further_albumentations_by_name():
 def test_wrong_albumentations_are_refused(extra, message):
     with pytest.raises(UserError, match=message):
         transform(extra=[extra])
+
+
+def test_balanced_crops_show_the_rare_class():
+    image = np.zeros((64, 96, 3), np.uint8)
+    mask = np.zeros((64, 96), np.uint8)
+    mask[:4] = 255
+    mask[40:44, 70:74] = 1
+    balanced = TrainingTransform((16, 16), (0.5, 2.0), 0, 0.5, 0, balance=1.0)
+    even = TrainingTransform((16, 16), (0.5, 2.0), 0, 0.5, 0)
+    seen = [sum((cut(image, mask, seed)[1] == 1).any() for seed in range(200)) for cut in (balanced, even)]
+    assert 80 < seen[0] < 140  # half of the crops are centred on it, and a few more happen to show it
+    assert seen[1] < 40
+
+
+def test_balanced_crops_of_an_image_without_labels():
+    mask = np.full((20, 30), 255, np.uint8)
+    _, target = TrainingTransform((16, 16), (1, 1), 0, 0, 0, balance=1.0)(np.zeros((20, 30, 3), np.uint8), mask, 0)
+    assert (target == 255).all()

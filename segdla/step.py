@@ -1,0 +1,69 @@
+"""One optimizer step: the parts of a batch, on one of several devices."""
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from segdla import distributed
+from segdla.data.dataset import IGNORE_INDEX
+from segdla.data.loader import Batch
+from segdla.inference import in_precision
+from segdla.state import Plan, Training
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # logits (B,C,H,W) and targets (B,H,W) to a number
+
+
+def take_step(
+    training: Training, learner: nn.Module, loss: Loss, parts: tuple[Batch, ...], plan: Plan
+) -> tuple[Tensor, bool]:
+    """One optimizer step over the parts of a batch: its loss, on the device, and whether it was taken.
+
+    It is not, and nothing has changed, where its loss or gradient is not finite and ``plan.skip_nonfinite`` says so;
+    to know that is to wait for the device.
+    """
+    forward = in_precision(learner, plan.device, plan.precision)
+    images = [part.images.to(plan.device, non_blocking=True) for part in parts]
+    targets = [part.targets.to(plan.device, non_blocking=True).long() for part in parts]
+    before = [buffer.clone() for buffer in training.model.buffers()] if plan.skip_nonfinite else []
+    value = torch.zeros((), device=plan.device)
+    for i, share in enumerate(labelled_shares(targets)):
+        last = i == len(parts) - 1
+        with nullcontext() if last else distributed.unsynchronised(learner):
+            part = loss(forward(images[i]), targets[i]) * share
+            training.scaler.scale(part).backward()
+        value += part.detach()
+
+    finite = True
+    if plan.clip_norm or plan.skip_nonfinite:
+        training.scaler.unscale_(training.optimizer)
+        norm = clip_grad_norm_(training.model.parameters(), plan.clip_norm or math.inf)
+        if plan.skip_nonfinite:
+            # In fp16 a gradient may overflow: that is what the scaler is for.
+            known = value if training.scaler.is_enabled() else value + norm
+            finite = bool(distributed.total(known.clone()).isfinite())
+    if finite:
+        training.scaler.step(training.optimizer)
+        if training.ema is not None:
+            training.ema.update_parameters(training.model)
+    else:
+        for buffer, value_before in zip(training.model.buffers(), before, strict=True):
+            buffer.copy_(value_before)
+    training.scaler.update()
+    training.optimizer.zero_grad(set_to_none=True)
+    return value, finite
+
+
+def labelled_shares(targets: list[Tensor]) -> list[Tensor | float]:
+    """What the mean loss of each part weighs, so that together they are the mean over the whole step's labelled pixels.
+
+    Times the number of processes, because their gradients are averaged.
+    """
+    if len(targets) == distributed.world_size() == 1:
+        return [1.0]
+    labelled = torch.stack([(part != IGNORE_INDEX).sum() for part in targets])
+    everything = distributed.total(labelled.sum())
+    return list(distributed.world_size() * labelled / everything.clamp(min=1))

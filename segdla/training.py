@@ -1,0 +1,191 @@
+"""From config to a training run."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+
+from segdla import __version__, build, distributed, engine, learning
+from segdla import config as configs
+from segdla.checkpoint import CONFIG, LAST, read_training, save_config
+from segdla.config import Config
+from segdla.data.dataset import Classes, SegmentationDataset, Source
+from segdla.data.loader import TrainingKeys, training_batches
+from segdla.data.transforms import TrainingTransform
+from segdla.errors import UserError
+from segdla.models.macs import count_macs
+from segdla.models.weights import load_weights, read_state_dict
+from segdla.report import RunLog, console
+from segdla.state import Plan, Training
+
+_STAND_INS = 16  # unreadable samples in a row after which the data set, and not a sample, is what is wrong
+
+
+def resume_from(run: Path, training: Training) -> None:
+    """Bring a training state to where the run ended, if only at its start. Raises UserError where it does not fit."""
+    state = distributed.on_main(lambda: read_training(run))
+    if state is None:
+        return
+    try:
+        training.load_state_dict(state)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"the state of {run} does not fit the config; resume without changing model, data or train.optimizer"
+        ) from error
+
+
+@contextmanager
+def answering_memory(config: Config, on: torch.device) -> Iterator[None]:
+    """Raises UserError, naming what to change, where memory does not suffice."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if type(error) is RuntimeError and "allocate memory" not in str(error):
+            raise
+        t, (height, width) = config.train, config.data.crop
+        raise UserError(
+            f"out of memory on {on}: raise train.accumulate (now {t.accumulate}: the same training in smaller parts), "
+            f"or lower data.crop (now {height}x{width}) or train.batch_size (now {t.batch_size})"
+        ) from error
+
+
+def datasets(config: Config) -> tuple[SegmentationDataset, Source]:
+    """What is trained on, augmented, and what is validated on. Raises UserError where either does not start well."""
+    a = config.data.augment
+    transform = TrainingTransform(config.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.balance, a.transforms)
+    stand_ins = _STAND_INS if config.data.unreadable == "skip" else 0
+    dataset = SegmentationDataset(build.source(config, "train"), transform, config.train.seed, stand_ins)
+    validation = build.source(config, "val")
+    for first in (dataset[0, 0], SegmentationDataset(validation)[0, 0]):
+        if isinstance(first, UserError):  # a data set that is wrong throughout is answered at once
+            raise first
+    return dataset, validation
+
+
+def summary(config: Config, plan: Plan, training: Training, num_images: tuple[int, int], classes: Classes) -> str:
+    """What is about to happen, in five lines."""
+    m, t, (height, width) = config.model, config.train, config.data.crop
+    parameters = sum(p.numel() for p in training.model.parameters())
+    parts = distributed.world_size() * t.accumulate
+    dealt = f" (in {parts} parts of {t.batch_size // parts})" if parts > 1 else ""
+    from_step = f", from step {training.step} on" if training.step else ""
+    return (
+        f"{m.backbone}, output stride {m.output_stride}, {len(classes)} classes: {parameters / 1e6:.2f} M parameters, "
+        f"{count_macs(training.model, height, width) / 1e9:.2f} GMAC for a crop of {height}x{width}\n"
+        f"{distributed.world_size()} x {_device_name(plan.device)}, {plan.precision}"
+        f"{', compiled' if t.compile else ''}\n"
+        f"{classes.protocol or config.data.dataset}: {num_images[0]} images to train on, {num_images[1]} to validate\n"
+        f"{t.epochs} epochs of {plan.steps_per_epoch} steps of {t.batch_size} images{dealt}: {plan.num_steps} steps"
+        f"{from_step}\n"
+        f"everything goes to {plan.run}/"
+    )
+
+
+def _device_name(on: torch.device) -> str:
+    if on.type == "cuda":
+        return torch.cuda.get_device_name(on)
+    return f"{on} with {torch.get_num_threads()} threads" if on.type == "cpu" else str(on)
+
+
+def open_run(config: Config, run: Path, resume: bool) -> None:
+    """Make a run's folder, with its config. Raises UserError where it is taken or can't be made."""
+    try:
+        run.mkdir(parents=True, exist_ok=resume)
+        save_config(run / CONFIG, configs.dump(config))
+    except FileExistsError:
+        raise UserError(f"{run} was made by another run just now; choose another --name") from None
+    except OSError as error:
+        raise UserError(f"cannot write {run}: {error.strerror}; choose another --runs, or make room") from error
+
+
+def train(config: Config, run: Path, resume: bool) -> bool:
+    """Train in the folder ``run``; True when it got to the end, False when a signal stopped it.
+
+    Nothing is written before data, network and (with ``resume``) training state are all there.
+    """
+    t, rank, world_size = config.train, distributed.rank(), distributed.world_size()
+    if t.batch_size % (world_size * t.accumulate):
+        raise UserError(
+            f"train.batch_size {t.batch_size} can't be dealt out evenly to {world_size} processes in {t.accumulate} "
+            f"parts each (train.accumulate); make it a multiple of {world_size * t.accumulate}"
+        )
+    if t.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    on = build.device(t.device)
+    computing = build.precision(t.precision, on)
+    torch.manual_seed(t.seed)
+    dataset, validation = datasets(config)
+    classes = dataset.source.classes
+    objective = learning.loss(config.loss, dataset.source, on)
+    network = build.model(config, len(classes))
+    if config.model.weights and not resume:
+        load_weights(network, read_state_dict(config.model.weights), config.model.weights)
+    network = learning.prepared(network, t, on)
+
+    steps_per_epoch = -(-len(dataset) // t.batch_size)
+    plan = Plan(
+        run=run,
+        device=on,
+        num_steps=t.epochs * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        precision=computing,
+        accumulate=t.accumulate,
+        clip_norm=t.clip_norm,
+        skip_nonfinite=t.skip_nonfinite,
+        seed=t.seed,
+        eval_every=t.eval_every,
+        report_every=t.report_every,
+        save_every=t.save_every,
+    )
+    training = learning.start(t, network, plan)
+    if resume:
+        resume_from(run, training)
+        if training.evaluated >= plan.num_steps or training.step > plan.num_steps:
+            done = -(-training.step // steps_per_epoch)
+            raise UserError(
+                f"{run} has done its {t.epochs} epochs; to go on, add train.epochs={2 * max(t.epochs, done)}"
+            )
+    card = {
+        "config": config.model_dump(mode="json"),
+        "classes": classes.names,
+        "palette": classes.palette,
+        "protocol": classes.protocol,
+        "version": __version__,
+    }
+    if distributed.is_main():
+        console.print(summary(config, plan, training, (len(dataset), len(validation)), classes), soft_wrap=True)
+    distributed.on_main(lambda: open_run(config, run, resume))
+    keys = TrainingKeys(
+        len(dataset),
+        t.batch_size,
+        plan.num_steps,
+        t.seed,
+        training.step,
+        accumulate=t.accumulate,
+        rank=rank,
+        world_size=world_size,
+    )
+    log = (
+        RunLog(run, classes.names, classes.palette, training.step, training.evaluated, plan.num_steps)
+        if distributed.is_main()
+        else nullcontext()
+    )
+    try:
+        with answering_memory(config, on), log as entered:
+            return engine.train(
+                training,
+                distributed.replicated(learning.compiled(network, on) if t.compile else network, on),
+                objective,
+                training_batches(dataset, keys, build.num_workers(config), on.type == "cuda"),
+                build.whole_images(config, validation, on),
+                entered,
+                card,
+                plan,
+            )
+    except UserError:
+        if distributed.is_main() and not resume and not (run / LAST).exists():  # leave no husk of a run
+            shutil.rmtree(run)
+        raise
