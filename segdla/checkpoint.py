@@ -108,7 +108,9 @@ def _write_whole(path: Path, write: Callable) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}; what was there before is untouched") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; what was there before is untouched; make room and try again"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

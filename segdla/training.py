@@ -94,11 +94,16 @@ def open_run(config: Config, run: Path, resume: bool) -> None:
     """Make a run's folder, with its config. Raises UserError where it is taken or can't be made."""
     try:
         run.mkdir(parents=True, exist_ok=resume)
-        save_config(run / CONFIG, configs.dump(config))
     except FileExistsError:
         raise UserError(f"{run} was made by another run just now; choose another --name") from None
     except OSError as error:
         raise UserError(f"cannot write {run}: {error.strerror}; choose another --runs, or make room") from error
+    try:
+        save_config(run / CONFIG, configs.dump(config))
+    except UserError:
+        if not resume:
+            run.rmdir()
+        raise
 
 
 def train(config: Config, run: Path, resume: bool) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.amp import GradScaler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from segdla import build, engine
@@ -108,6 +109,23 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, stopped_after):
         for line in (tmp_path / "parts" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     assert steps == sorted(steps)
+
+
+def test_the_scale_of_half_precision_is_resumed(tmp_path):
+    def scaled():
+        return tiny(scaler=GradScaler("cpu", init_scale=4.0, growth_interval=2))
+
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole, first, second = scaled(), scaled(), scaled()
+    assert run(tmp_path / "whole", whole)
+    source = interrupting(batches(8), 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert not run(tmp_path / "parts", first, source=source)
+    second.load_state_dict(torch.load(tmp_path / "parts" / "last.pt", weights_only=True))
+    assert second.scaler.get_scale() == 16  # doubled after steps 2 and 4
+    assert run(tmp_path / "parts", second)
+    assert whole.scaler.state_dict() == second.scaler.state_dict()
+    assert torch.equal(whole.model[1].weight, second.model[1].weight)
 
 
 def test_records_of_what_will_come_again_are_dropped(tmp_path):

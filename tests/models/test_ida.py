@@ -35,3 +35,11 @@ def test_gradients_reach_every_parameter():
     decoder = DLAUp((8, 16, 32), (2, 4, 8))
     decoder([torch.randn(2, 8, 16, 16), torch.randn(2, 16, 8, 8), torch.randn(2, 32, 4, 4)]).square().sum().backward()
     assert all(p.grad is not None for p in decoder.parameters())
+
+
+def test_upsampling_in_bf16_is_that_of_float32_rounded():
+    up = LearnedUpsample(3, 2)
+    x = torch.randn(1, 3, 6, 5).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = up(x)
+    assert torch.equal(out, up(x.float()).bfloat16())

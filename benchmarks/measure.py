@@ -1,0 +1,49 @@
+"""What the measurements share: alternating runs, medians, and a record of the machine."""
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def alternating(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each; the first round is a warm-up.
+
+    Run in turn, so that all see the same machine, and each round begins with another: who follows whom matters too.
+    """
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    order = list(contenders.items())
+    for _ in range(1 + rounds):
+        order = order[1:] + order[:1]
+        for name, work in order:
+            started = time.perf_counter()
+            work()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(spent[1:]) for name, spent in times.items()}
+
+
+def machine(device: torch.device) -> dict[str, object]:
+    on_cuda = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if on_cuda else f"{platform.machine()} CPU",
+        "capability": str(torch.cuda.get_device_capability(device))
+        if on_cuda
+        else torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def write(name: str, result: dict) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"written to {path}")

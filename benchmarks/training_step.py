@@ -1,0 +1,182 @@
+"""Measures a training step of DLA-34 beside its peers: python benchmarks/training_step.py [--authors DIR]
+
+Our engine, a bare loop over our network, segmentation-models-pytorch's FPN and U-Net over timm's dla34, and, where
+DIR is a checkout of github.com/ucbdrive/dla, the authors' dla34up. Each in the precision and memory layout that it is
+fastest in; alternating in one process; medians. Writes results/training_step_DEVICE.json.
+"""
+
+import argparse
+import multiprocessing
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from measure import alternating, machine, write
+from torch import Tensor, nn
+
+from segdla import build, config, engine
+from segdla.data.loader import Batch
+from segdla.losses import cross_entropy
+from segdla.report import RunLog
+from segdla.state import Plan, Training
+from segdla.stop import StopSignal
+
+NUM_CLASSES = 11
+FORMS = [(precision, layout) for precision in ("fp32", "bf16") for layout in ("contiguous", "channels_last")]
+
+
+def images_and_targets(device: torch.device, batch: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8, device=device)
+    return images, torch.randint(0, NUM_CLASSES, (batch, *size), dtype=torch.uint8, device=device)
+
+
+def ours(output_stride: int) -> nn.Module:
+    model = {"backbone": "dla34", "output_stride": output_stride}
+    return build.model(config.parse({"data": {"dataset": "scenes"}, "model": model}), NUM_CLASSES)
+
+
+class Normalised(nn.Module):
+    """A peer, fed as ours is: with bytes."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network((images - 117.0) / 58.0)
+
+
+def peer(kind: str) -> nn.Module:
+    import segmentation_models_pytorch as smp
+
+    return Normalised(getattr(smp, kind)("tu-dla34", encoder_weights=None, classes=NUM_CLASSES))
+
+
+def theirs(authors: str) -> nn.Module:
+    sys.path.insert(0, authors)
+    import dla_up
+
+    class FirstOutput(Normalised):  # the other is for their own use; log-probabilities are logits too
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images)[0]
+
+    return FirstOutput(dla_up.dla34up(NUM_CLASSES, pretrained_base=None))
+
+
+def bare_loop(make: Callable[[], nn.Module], form: tuple[str, str], device, batch, size, steps) -> Callable[[], None]:
+    """The loop that a tutorial would write."""
+    precision, layout = form
+    network = make().to(device, memory_format=getattr(torch, f"{layout}_format" if "cont" in layout else layout))
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4, fused=True)
+    images, targets = images_and_targets(device, batch, size)
+
+    def loop():
+        network.train()
+        for _ in range(steps):
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                logits = network(images)
+            F.cross_entropy(logits.float(), targets.long(), ignore_index=255).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    return loop
+
+
+def engine_loop(make: Callable[[], nn.Module], form: tuple[str, str], device, batch, size, steps) -> Callable[[], None]:
+    """Ours, with all that it does besides: reports, records, checks."""
+    precision, layout = form
+    network = make().to(device, memory_format=getattr(torch, f"{layout}_format" if "cont" in layout else layout))
+    optimizer = torch.optim.SGD(network.named_parameters(), 0.01, momentum=0.9, weight_decay=1e-4, fused=True)
+    training = Training(network, optimizer, lambda step: 1.0)
+    folder = Path(tempfile.mkdtemp())
+    log = RunLog(folder, [str(i) for i in range(NUM_CLASSES)], [(0, 0, 0)] * NUM_CLASSES, 0, 0, 10**6)
+    plan = Plan(folder, device, num_steps=10**6, steps_per_epoch=10**6, precision=precision)
+    images, targets = images_and_targets(device, batch, size)
+    parts = (Batch(images, targets, ("",) * batch),)
+    return lambda: engine.train_steps(training, network, cross_entropy, [parts] * steps, log, plan, StopSignal())
+
+
+def fastest_form(loop, device, batch, size) -> tuple[str, str]:
+    spent = {form: alternating({"": loop(form, device, batch, size, 1)}, 2)[""] for form in FORMS}
+    return min(spent, key=spent.get)
+
+
+def peak_memory(loop, form, device, batch, size) -> float:
+    """MiB that one step takes beyond what was there before the network: of a process of its own on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        loop(form, device, batch, size, 2)()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_resident, (loop, form, device, batch, size))
+
+
+def _resident(loop, form, device, batch, size) -> float:
+    before = _high_water()
+    loop(form, device, batch, size, 2)()
+    return (_high_water() - before) / 1024
+
+
+def _high_water() -> int:
+    """KiB that this process ever had in memory; getrusage would count the process that it was started from, too."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("VmHWM:")[1].split()[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--authors", help="a checkout of github.com/ucbdrive/dla")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="352 480 on a CPU, else 832 832")
+    parser.add_argument("--batch", type=int, help="2 on a CPU, else 16")
+    parser.add_argument("--rounds", type=int, default=7)
+    args = parser.parse_args()
+    device = build.device("auto")
+    on_cpu = device.type == "cpu"
+    size = tuple(args.size or ((352, 480) if on_cpu else (832, 832)))
+    batch = args.batch or (2 if on_cpu else 16)
+    steps = 3 if on_cpu else 20
+    torch.backends.cudnn.benchmark = True
+
+    contenders = {
+        "ours, stride 4": partial(engine_loop, partial(ours, 4)),
+        "bare loop, stride 4": partial(bare_loop, partial(ours, 4)),
+        "smp FPN": partial(bare_loop, partial(peer, "FPN")),
+        "smp U-Net": partial(bare_loop, partial(peer, "Unet")),
+        "ours, stride 2": partial(engine_loop, partial(ours, 2)),
+        "bare loop, stride 2": partial(bare_loop, partial(ours, 2)),
+    }
+    if args.authors:
+        contenders["authors, stride 2"] = partial(bare_loop, partial(theirs, args.authors))
+    forms = {name: fastest_form(loop, device, batch, size) for name, loop in contenders.items() if "bare" not in name}
+    forms |= {f"bare loop, stride {s}": forms[f"ours, stride {s}"] for s in (2, 4)}
+    memory = {name: peak_memory(loop, forms[name], device, batch, size) for name, loop in contenders.items()}
+    loops = {name: loop(forms[name], device, batch, size, steps) for name, loop in contenders.items()}
+    seconds = {name: spent / steps for name, spent in alternating(loops, args.rounds).items()}
+
+    rows = {}
+    for name, spent in seconds.items():
+        reference = seconds["ours, stride 2" if "stride 2" in name else "ours, stride 4"]
+        rows[name] = {
+            "time_over_ours": spent / reference,
+            "milliseconds": 1000 * spent,
+            "images_per_second": batch / spent,
+            "peak_mib": memory[name],
+            "form": " ".join(forms[name]),
+        }
+        print(
+            f"{name:20} {spent / reference:5.2f} x ours  {1000 * spent:7.0f} ms  {batch / spent:6.1f} images/s  "
+            f"{memory[name]:6.0f} MiB  {' '.join(forms[name])}"
+        )
+    write(f"training_step_{device.type}", {"batch": batch, "size": size, **machine(device), "contenders": rows})
+
+
+if __name__ == "__main__":
+    main()
