@@ -37,7 +37,7 @@ def _camvid(data: configs.CamVidConfig, split: str) -> Source:
 
 
 def _cityscapes(data: configs.CityscapesConfig, split: str) -> Source:
-    return cityscapes(data.root, split)
+    return cityscapes(data.root, split, data.coarse)
 
 
 def _folder(data: configs.FolderConfig, split: str) -> Source:

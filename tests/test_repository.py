@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "segdla.checkpoint": LEAVES,
     "segdla.report": LEAVES,
     "segdla.stop": set(),
+    "segdla.official": LEAVES,
     "segdla.engine": LEAVES | {"segdla.checkpoint", "segdla.report", "segdla.stop"},
     "segdla.build": LEAVES | {"segdla", "segdla.config", "segdla.engine", "segdla.checkpoint", "segdla.report"},
 }
