@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segdla import __version__, engine, losses
 from segdla import config as configs
-from segdla.checkpoint import LAST, Checkpoint, find_checkpoint, read_training, read_weights
+from segdla.checkpoint import LAST, Checkpoint, read_training
 from segdla.config import Config
 from segdla.data.camvid import camvid
 from segdla.data.cityscapes import cityscapes
@@ -21,7 +21,6 @@ from segdla.data.loader import TrainingKeys, WholeImages, training_batches
 from segdla.data.scenes import Scenes
 from segdla.data.transforms import TrainingTransform
 from segdla.errors import UserError
-from segdla.inference import Predictor, Segmenter, flip, merged_by, multiscale, sliding_window
 from segdla.models.dla import VARIANTS
 from segdla.models.segmenter import DLASeg
 from segdla.models.weights import load_weights, read_state_dict
@@ -238,33 +237,3 @@ def trained(checkpoint: Checkpoint, config: Config, on: torch.device) -> DLASeg:
     network = model(config, len(checkpoint.card["classes"]))
     load_weights(network, checkpoint.state_dict, str(checkpoint.path))
     return network.to(on, memory_format=torch.channels_last).eval()
-
-
-def predictor(
-    forward: Predictor,
-    *,
-    merge: str,
-    scales: tuple[float, ...] = (1.0,),
-    with_flip: bool = False,
-    window: tuple[int, int] | None = None,
-    overlap: float = 0.25,
-) -> Predictor:
-    """What a model's ``forward`` becomes at test time; plain, where nothing is to be merged."""
-    if scales == (1.0,) and not with_flip and window is None:
-        return forward
-    predict = merged_by(merge, forward)
-    if window is not None:
-        predict = sliding_window(predict, window, overlap)
-    if with_flip:
-        predict = flip(predict)
-    return multiscale(predict, scales)
-
-
-def load(place: str | Path | None = None, device_name: str = "auto", runs: Path = Path("runs")) -> Segmenter:
-    """A trained network, from a run, a checkpoint, or (None) the newest run, as one object that predicts."""
-    checkpoint = read_weights(find_checkpoint(None if place is None else str(place), runs))
-    config = configs.parse(checkpoint.card["config"], source=str(checkpoint.path))
-    on = device(device_name)
-    forward = engine.in_precision(trained(checkpoint, config, on), on, precision(config.train.precision, on))
-    palette = tuple(map(tuple, checkpoint.card["palette"]))
-    return Segmenter(forward, tuple(checkpoint.card["classes"]), palette, on, checkpoint.path)

@@ -15,9 +15,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from segdla.checkpoint import BEST, LAST, save_training, save_weights
 from segdla.data.loader import Batch, WholeImages
 from segdla.errors import UserError
-from segdla.inference import Predictor, classify
-from segdla.metrics import ConfusionMatrix
+from segdla.evaluation import evaluate
+from segdla.inference import Predictor
 from segdla.report import RunLog
+from segdla.scores import classify
 from segdla.stop import StopSignal, until_stopped
 
 _NUM_SAMPLES = 4  # pictures of an evaluation
@@ -170,10 +171,11 @@ def validate(
         seen += len(batch.images)
         if seen * _NUM_SAMPLES > len(samples) * images.num_images:  # from all over the set: neighbours look alike
             image = batch.images[0].permute(1, 2, 0).numpy()
-            samples.append((image, batch.targets[0].numpy(), prediction[0].cpu().numpy()))
+            samples.append((image, batch.targets[0].numpy(), prediction[0].numpy()))
 
     training.model.eval()
-    scores = evaluate(forward, images, len(log.names), device, sample).scores(log.names)
+    confusion = evaluate(lambda batch: classify(forward(batch)), images, len(log.names), device, sample)
+    scores = confusion.scores(log.names)
     if math.isnan(scores["mean_iou"]):
         raise UserError("the validation split has no labelled pixel, so nothing can be scored; check its masks")
     training.evaluated = training.step
@@ -184,27 +186,6 @@ def validate(
         card = {**card, "scores": scored, "step": training.step}
         save_weights(log.folder / BEST, training.model.state_dict(), card)
     log.evaluation(training.step, epoch, scores, better, samples)
-
-
-@torch.inference_mode()
-def evaluate(
-    predict: Predictor,
-    batches: Iterable[Batch],
-    num_classes: int,
-    device: torch.device,
-    keep: Callable[[Batch, Tensor], None] | None = None,
-) -> ConfusionMatrix:
-    """The confusion matrix of a predictor over whole images, counted on the device.
-
-    ``keep`` is shown each batch with its class ids (B,H,W) uint8, on the device.
-    """
-    confusion = ConfusionMatrix(num_classes, device)
-    for batch in batches:
-        prediction = classify(predict(batch.images.to(device, non_blocking=True)))
-        confusion.update(prediction, batch.targets.to(device, non_blocking=True))
-        if keep is not None:
-            keep(batch, prediction)
-    return confusion
 
 
 class Meter:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from segdla import build, cli, config, engine
+from segdla import build, cli, config
 from segdla.checkpoint import find_checkpoint, read_weights, unused
 from segdla.data.loader import Batch
 from segdla.errors import UserError
+from segdla.evaluation import evaluate
 from segdla.report import console, progress, score_table, write_json
+from segdla.trained import predictor
 from segdla.visualize import colorize, write_image
 
 
@@ -43,28 +45,20 @@ def main(args: argparse.Namespace) -> int:
     if args.save_masks and len({source.name(i) for i in range(len(source))}) < len(source):
         raise UserError("two images have one name, and so would their masks; leave out --save-masks")
     device = build.device(args.device)
-    precision = build.precision(settings.train.precision, device)
-    forward = engine.in_precision(build.trained(checkpoint, settings, device), device, precision)
+    network = build.trained(checkpoint, settings, device)
     scales = settings.eval.scales if args.multiscale else (1.0,)
     window = tuple(args.window) if args.window else None
-    predict = build.predictor(
-        forward,
-        merge=settings.eval.merge,
-        scales=scales,
-        with_flip=args.flip,
-        window=window,
-        overlap=settings.eval.overlap,
-    )
+    predict = predictor(settings, network, device, scales=scales, with_flip=args.flip, window=window)
     console.print(f"{checkpoint.path} on {settings.data.dataset} {args.split}, {len(source)} images", soft_wrap=True)
 
     def save(batch: Batch, prediction: Tensor) -> None:
-        for name, ids in zip(batch.names, prediction.cpu().numpy(), strict=True):
+        for name, ids in zip(batch.names, prediction.numpy(), strict=True):
             write_image(args.save_masks / "ids" / f"{name}.png", ids)
             write_image(args.save_masks / "color" / f"{name}.png", colorize(ids, source.classes.palette))
 
     images = progress(build.whole_images(settings, source, device), "evaluating")
     keep = save if args.save_masks else None
-    confusion = engine.evaluate(predict, images, len(source.classes), device, keep)
+    confusion = evaluate(predict, images, len(source.classes), device, keep)
 
     how = [f"{len(scales)} scales"] * args.multiscale + ["flip"] * args.flip + ["windows"] * bool(window)
     scores = confusion.scores(source.classes.names)
@@ -88,7 +82,7 @@ def main(args: argparse.Namespace) -> int:
             "window": window,
             "overlap": settings.eval.overlap,
             "merge": settings.eval.merge,
-            "precision": precision,
+            "precision": build.precision(settings.train.precision, device),
             "device": str(device),
         },
     })  # fmt: skip
