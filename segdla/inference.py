@@ -30,13 +30,13 @@ def maps_of(model: Predictor, stride: int, merge: str = "logprobs") -> Maps:
     ``merge`` says what is summed: ``probs``, or what decides alike, ``logprobs`` and ``logits``.
     """
 
-    def predict(images: Tensor) -> Iterator[ScoreMap]:
-        size = tuple(images.shape[-2:])
-        logits = model(images).float()
+    def as_map(logits: Tensor, size: tuple[int, int]) -> ScoreMap:
         placements = [(Resize(side, side * stride),) if stride > 1 else () for side in logits.shape[-2:]]
         scores = ScoreMap(logits, size, *placements)
-        del logits, images  # or they would stay alive as long as this function does
-        yield ScoreMap(scores, size) if merge == "probs" else scores
+        return ScoreMap(scores, size) if merge == "probs" else scores
+
+    def predict(images: Tensor) -> Iterator[ScoreMap]:
+        yield as_map(model(images).float(), tuple(images.shape[-2:]))  # and keep no name for it, nor the memory
 
     return predict
 
@@ -49,8 +49,7 @@ def flip(maps: Maps) -> Maps:
         for plain in maps(images):
             mirrored = next(others)
             if plain.fills_its_width:  # one map does for both
-                for part, mirrored_part in zip(plain.values.split(64, 2), mirrored.values.split(64, 2), strict=True):
-                    part.add_(mirrored_part.flip(-1))  # by strips, because torch mirrors by copying
+                _add_mirrored(plain.values, mirrored.values)
                 del mirrored
                 yield plain
             else:
@@ -58,6 +57,11 @@ def flip(maps: Maps) -> Maps:
                 yield mirrored.mirrored()
 
     return flipped
+
+
+def _add_mirrored(scores: Tensor, mirrored: Tensor) -> None:
+    for part, mirrored_part in zip(scores.split(64, dim=2), mirrored.split(64, dim=2), strict=True):
+        part.add_(mirrored_part.flip(-1))  # by strips, because torch mirrors by copying
 
 
 def multiscale(maps: Maps, scales: Sequence[float]) -> Maps:

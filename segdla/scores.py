@@ -17,7 +17,7 @@ from segdla.placement import Mirror, Placement, Resize, Window, band
 
 def grain(device: torch.device) -> tuple[int, int]:
     """Rows in a strip and columns in a block: few, for the caches of a CPU; many, to keep an accelerator busy."""
-    return (64, 128) if device.type == "cpu" else (256, 512)
+    return (32, 128) if device.type == "cpu" else (256, 512)
 
 
 @dataclass(frozen=True)
