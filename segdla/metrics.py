@@ -27,11 +27,8 @@ class ConfusionMatrix:
         # The narrower the integers, the less memory moves; a pair of classes takes as many values as the matrix has.
         kind = torch.int16 if side * side < 1 << 15 else torch.int64
         index = target.clamp(max=self.num_classes).to(kind).mul_(side).add_(prediction.clamp(max=self.num_classes))
-        if kind == torch.int16 and index.device.type == "cuda":
-            # bincount would ask the device for the largest index, and wait; histc of integers is told it, and exact.
-            counts = torch.histc(index.int(), side * side, min=0, max=side * side).long()
-        else:
-            counts = torch.bincount(index.flatten(), minlength=side * side)
+        count = count_unasked if index.device.type == "cuda" else torch.bincount
+        counts = count(index.flatten(), minlength=side * side)
         self._counts += counts.view(side, side)
 
     @property
@@ -67,3 +64,9 @@ class ConfusionMatrix:
             scores["mean_category_iou"] = category_iou.nanmean().item()
             scores["category_iou"] = dict(zip(groups, category_iou.tolist(), strict=True))
         return scores
+
+
+def count_unasked(index: Tensor, minlength: int) -> Tensor:
+    """``bincount`` that does not ask the device for the largest index, which would mean to wait for it."""
+    one = torch.ones((), dtype=torch.int64, device=index.device).expand(len(index))
+    return one.new_zeros(minlength).scatter_add_(0, index.long(), one)
