@@ -1,13 +1,12 @@
 """From config to objects: the only file that knows both."""
 
 import os
-from pathlib import Path
 
 import torch
 
 from segdla import config as configs
 from segdla import distributed
-from segdla.checkpoint import Checkpoint, find_checkpoint, read_weights
+from segdla.checkpoint import Checkpoint
 from segdla.config import Config
 from segdla.data.camvid import camvid
 from segdla.data.cityscapes import cityscapes
@@ -16,7 +15,6 @@ from segdla.data.folder import folder
 from segdla.data.loader import WholeImages
 from segdla.data.scenes import Scenes
 from segdla.errors import UserError
-from segdla.inference import Predictor, Segmenter, flip, in_precision, merged_by, multiscale, sliding_window
 from segdla.models.dla import VARIANTS
 from segdla.models.segmenter import DLASeg
 from segdla.models.weights import load_weights
@@ -32,7 +30,7 @@ def _camvid(data: configs.CamVidConfig, split: str) -> Source:
 
 
 def _cityscapes(data: configs.CityscapesConfig, split: str) -> Source:
-    return cityscapes(data.root, split)
+    return cityscapes(data.root, split, data.coarse)
 
 
 def _folder(data: configs.FolderConfig, split: str) -> Source:
@@ -140,33 +138,3 @@ def trained(checkpoint: Checkpoint, config: Config, on: torch.device) -> DLASeg:
     network = model(config, len(checkpoint.card["classes"]))
     load_weights(network, checkpoint.state_dict, str(checkpoint.path))
     return network.to(on, memory_format=torch.channels_last).eval()
-
-
-def predictor(
-    forward: Predictor,
-    *,
-    merge: str,
-    scales: tuple[float, ...] = (1.0,),
-    with_flip: bool = False,
-    window: tuple[int, int] | None = None,
-    overlap: float = 0.25,
-) -> Predictor:
-    """What a model's ``forward`` becomes at test time; plain, where nothing is to be merged."""
-    if scales == (1.0,) and not with_flip and window is None:
-        return forward
-    predict = merged_by(merge, forward)
-    if window is not None:
-        predict = sliding_window(predict, window, overlap)
-    if with_flip:
-        predict = flip(predict)
-    return multiscale(predict, scales)
-
-
-def load(place: str | Path | None = None, device_name: str = "auto", runs: Path = Path("runs")) -> Segmenter:
-    """A trained network, from a run, a checkpoint, or (None) the newest run, as one object that predicts."""
-    checkpoint = read_weights(find_checkpoint(None if place is None else str(place), runs))
-    config = configs.parse(checkpoint.card["config"], source=str(checkpoint.path))
-    on = device(device_name)
-    forward = in_precision(trained(checkpoint, config, on), on, precision(config.train.precision, on))
-    palette = tuple(map(tuple, checkpoint.card["palette"]))
-    return Segmenter(forward, tuple(checkpoint.card["classes"]), palette, on, checkpoint.path)

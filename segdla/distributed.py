@@ -83,9 +83,13 @@ def gathered(value: Any) -> list[Any]:
 
 
 def on_main(work: Callable[[], Result]) -> Result:
-    """What the main process's ``work`` gives, in every process. Raises its UserError, and PeerError in the others."""
+    """What the main process's ``work`` gives, in every process; done when all have come so far.
+
+    Raises its UserError, and PeerError in the others.
+    """
     if world_size() == 1:
         return work()
+    dist.barrier()
     said: list[Any] = [None]
     if is_main():
         try:

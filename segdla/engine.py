@@ -1,7 +1,7 @@
 """The loop: train, evaluate, log, save."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
@@ -13,10 +13,11 @@ from segdla import distributed
 from segdla.checkpoint import BEST, LAST, save_training, save_weights
 from segdla.data.loader import Batch, WholeImages
 from segdla.errors import UserError
-from segdla.inference import Predictor, classify, in_precision
+from segdla.evaluation import evaluate
+from segdla.inference import in_precision
 from segdla.meter import Meter
-from segdla.metrics import ConfusionMatrix
 from segdla.report import RunLog, console
+from segdla.scores import classify
 from segdla.state import Plan, Training
 from segdla.step import Loss, take_step
 from segdla.stop import StopSignal, until_stopped
@@ -147,13 +148,14 @@ def validate(training: Training, images: WholeImages, log: RunLog | None, card: 
         seen += len(batch.images)
         if seen * _NUM_SAMPLES > len(samples) * images.num_images:  # from all over the set: neighbours look alike
             image = batch.images[0].permute(1, 2, 0).numpy()
-            samples.append((image, batch.targets[0].numpy(), prediction[0].cpu().numpy()))
+            samples.append((image, batch.targets[0].numpy(), prediction[0].numpy()))
 
     network = training.kept.eval()
     distributed.share_buffers(network)
     names = card["classes"]
     forward = in_precision(network, plan.device, plan.precision)
-    scores = evaluate(forward, images, len(names), plan.device, sample).scores(names)
+    confusion = evaluate(lambda batch: classify(forward(batch)), images, len(names), plan.device, sample)
+    scores = confusion.scores(names)
     if math.isnan(scores["mean_iou"]):
         raise UserError("the validation split has no labelled pixel, so nothing can be scored; check its masks")
     training.evaluated = training.step
@@ -166,25 +168,3 @@ def validate(training: Training, images: WholeImages, log: RunLog | None, card: 
         scored = {"split": "val", "protocol": card["protocol"], **scores}
         save_weights(plan.run / BEST, network.state_dict(), {**card, "scores": scored, "step": training.step})
     log.evaluation(training.step, training.step // plan.steps_per_epoch, scores, better, samples)
-
-
-@torch.inference_mode()
-def evaluate(
-    predict: Predictor,
-    batches: Iterable[Batch],
-    num_classes: int,
-    device: torch.device,
-    keep: Callable[[Batch, Tensor], None] | None = None,
-) -> ConfusionMatrix:
-    """The confusion matrix of a predictor over whole images, counted on the device, and over all processes' together.
-
-    ``keep`` is shown each batch with its class ids (B,H,W) uint8, on the device.
-    """
-    confusion = ConfusionMatrix(num_classes, device)
-    for batch in batches:
-        prediction = classify(predict(batch.images.to(device, non_blocking=True)))
-        confusion.update(prediction, batch.targets.to(device, non_blocking=True))
-        if keep is not None:
-            keep(batch, prediction)
-    distributed.total(confusion.counts)
-    return confusion

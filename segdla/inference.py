@@ -1,10 +1,13 @@
-"""Predictors: functions from images (B,3,H,W), RGB in 0..255, to scores (B,C,H,W), of which the largest wins.
+"""From a network to class ids at test time: functions from images (B,3,H,W), RGB in 0..255, to score maps.
 
-Whatever improves a predictor takes one and gives one, so that ``multiscale(flip(predict), scales)`` does what it says.
-All of them add scores up in place, in what the predictor gave them: no more than one map is alive beside the sum.
+The largest sum of a pixel's scores is its class. Whatever adds maps takes such a function and gives one, so that
+``sliding_window(multiscale(flip(maps), scales), window)`` does what it says; ``segment`` adds up and decides.
+
+Log-probabilities are logits less one number a pixel, the same for all classes. Neither resizing nor adding up changes
+that, so the sum of logits decides as that of log-probabilities does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,14 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdla.errors import UserError
+from segdla.placement import Resize, Window, starts
+from segdla.scores import Kept, ScoreMap, Summed, strips
 
-Predictor = Callable[[Tensor], Tensor]
-
-MERGES: dict[str, Callable[[Tensor], Tensor]] = {
-    "logprobs": partial(F.log_softmax, dim=1),
-    "probs": partial(F.softmax, dim=1),
-    "logits": lambda logits: logits,
-}
+Predictor = Callable[[Tensor], Tensor]  # images to logits, or to class ids
+Maps = Callable[[Tensor], Iterator[ScoreMap]]
 
 
 def in_precision(model: nn.Module, device: torch.device, precision: str) -> Predictor:
@@ -35,85 +35,107 @@ def in_precision(model: nn.Module, device: torch.device, precision: str) -> Pred
     return forward
 
 
-def merged_by(merge: str, model: Predictor) -> Predictor:
-    """Scores that may be added up: the log-probabilities, probabilities or logits of a model that gives logits."""
-    normalise = MERGES[merge]
-    return lambda images: normalise(model(images).float())
+def maps_of(model: Predictor, stride: int, merge: str = "logprobs") -> Maps:
+    """The map of a model that gives logits (B,C,h,w) at a stride, of images that it pads at the bottom and right.
+
+    ``merge`` says what is summed: ``probs``, or what decides alike, ``logprobs`` and ``logits``.
+    """
+
+    def as_map(logits: Tensor, size: tuple[int, int]) -> ScoreMap:
+        placements = [(Resize(side, side * stride),) if stride > 1 else () for side in logits.shape[-2:]]
+        scores = ScoreMap(logits, size, *placements)
+        return ScoreMap(scores, size) if merge == "probs" else scores
+
+    def predict(images: Tensor) -> Iterator[ScoreMap]:
+        yield as_map(model(images).float(), tuple(images.shape[-2:]))  # and keep no name for it, nor the memory
+
+    return predict
 
 
-def classify(scores: Tensor) -> Tensor:
-    """Scores (B,C,H,W) to class ids (B,H,W) uint8."""
-    return scores.max(dim=1).indices.to(torch.uint8)  # a third of argmax's time on a CPU
+def flip(maps: Maps) -> Maps:
+    """The maps of the left-right mirrored images too."""
 
-
-def flip(predict: Predictor) -> Predictor:
-    """Adds the scores of the left-right mirrored images."""
-
-    def flipped(images: Tensor) -> Tensor:
-        total = predict(images)
-        mirrored = predict(images.flip(-1))
-        # By strips, because torch mirrors by copying.
-        for strip, mirrored_strip in zip(total.split(64, dim=-2), mirrored.split(64, dim=-2), strict=True):
-            strip.add_(mirrored_strip.flip(-1))
-        return total
+    def flipped(images: Tensor) -> Iterator[ScoreMap]:
+        others = maps(images.flip(-1))
+        for plain in maps(images):
+            mirrored = next(others)
+            if plain.fills_its_width:  # one map does for both
+                _add_mirrored(plain.values, mirrored.values)
+                del mirrored
+                yield plain
+            else:
+                yield plain
+                yield mirrored.mirrored()
 
     return flipped
 
 
-def multiscale(predict: Predictor, scales: Sequence[float]) -> Predictor:
-    """Adds the scores of the images at several scales; images resized bicubically, scores bilinearly."""
+def _add_mirrored(scores: Tensor, mirrored: Tensor) -> None:
+    for part, mirrored_part in zip(scores.split(64, dim=2), mirrored.split(64, dim=2), strict=True):
+        part.add_(mirrored_part.flip(-1))  # by strips, because torch mirrors by copying
 
-    def scaled(images: Tensor) -> Tensor:
-        total = None
-        for scale in scales:
-            scores = _resize_scores(predict(_resize_images(images, scale)), images.shape[-2:])
-            total = scores if total is None else total.add_(scores)
-            del scores  # or it would stay alive beside the sum and the next one
-        return total
+
+def multiscale(maps: Maps, scales: Sequence[float]) -> Maps:
+    """The maps of the images at several scales: the largest first, while none is kept yet."""
+
+    def scaled(images: Tensor) -> Iterator[ScoreMap]:
+        size = tuple(images.shape[-2:])
+        for scale in sorted(scales, reverse=True):
+            yield from map(partial(ScoreMap.resized, size=size), maps(_resize_images(images, scale)))
 
     return scaled
 
 
-def sliding_window(predict: Predictor, window: tuple[int, int], overlap: float = 0.25) -> Predictor:
-    """Scores by windows of (height, width) that overlap by a share; averaged where they do.
+def sliding_window(maps: Maps, window: tuple[int, int], overlap: float = 0.25) -> Maps:
+    """The maps of windows of (height, width) that overlap by a share, in which they fade into each other.
 
-    A window larger than the images is theirs; the last one of a row or column is pulled back to the edge.
+    A window larger than the images is theirs; the last one of a row or column is pulled back to the edge. Outermost,
+    it keeps memory from growing with the images' height: what lies above a row of windows is decided before it.
     """
 
-    def windowed(images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        window_height, window_width = min(window[0], height), min(window[1], width)
-        total, hits = None, torch.zeros(height, width, device=images.device)
-        for top in _starts(height, window_height, overlap):
-            for left in _starts(width, window_width, overlap):
-                place = (..., slice(top, top + window_height), slice(left, left + window_width))
-                scores = predict(images[place])
-                if total is None:
-                    total = scores.new_zeros(*scores.shape[:2], height, width)
-                total[place] += scores
-                hits[place] += 1
-        return total.div_(hits)
+    def windowed(images: Tensor) -> Iterator[ScoreMap]:
+        size = tuple(images.shape[-2:])
+        grid = []
+        for side, length in zip(window, size, strict=True):
+            side = min(side, length)
+            places = starts(length, side, overlap)
+            grid.append([Window(places, side, round(side * overlap), index) for index in range(len(places))])
+        for row in grid[0]:
+            for column in grid[1]:
+                part = images[..., row.start : row.stop, column.start : column.stop]
+                yield from map(partial(ScoreMap.placed, rows=row, columns=column, size=size), maps(part))
 
     return windowed
 
 
-def _starts(length: int, window: int, overlap: float) -> list[int]:
-    stride = max(1, round(window * (1 - overlap)))
-    return [*range(0, length - window, stride), length - window]
-
-
 def _resize_images(images: Tensor, scale: float) -> Tensor:
+    """Images (B,3,H,W) resized bicubically, as bytes like themselves: floats would be four times as large."""
     if scale == 1:
         return images
     size = [max(1, round(side * scale)) for side in images.shape[-2:]]
-    resized = F.interpolate(images.float(), size=size, mode="bicubic", align_corners=False, antialias=True)
-    return resized.clamp_(0, 255)  # bicubic overshoots at edges
+    resized = images.new_empty((*images.shape[:2], *size), dtype=torch.uint8)
+    for channel in range(images.shape[1]):
+        plane = images[:, channel : channel + 1].float()
+        plane = F.interpolate(plane, size=size, mode="bicubic", align_corners=False, antialias=True)
+        resized[:, channel : channel + 1] = plane.round_().clamp_(0, 255)  # bicubic overshoots at edges
+    return resized
 
 
-def _resize_scores(scores: Tensor, size: torch.Size) -> Tensor:
-    if scores.shape[-2:] == size:
-        return scores
-    return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+def segment(maps: Maps, images: Tensor, low_memory: bool = False) -> Tensor:
+    """Images (B,3,H,W) to class ids (B,H,W) uint8.
+
+    ``low_memory`` keeps the maps, where otherwise their sum is kept at full size; the ids are the same.
+    """
+    sums = Kept() if low_memory else Summed()
+    decided = []
+    for scores in maps(images):
+        top, _ = next(strips(scores, *scores.span))
+        if top > sums.first:  # no map to come reaches above this one
+            decided.append(sums.decide(top))
+        sums.add(scores)
+        del scores  # or it would stay alive while the network computes the next
+    decided.append(sums.decide(images.shape[-2]))
+    return torch.cat(decided, dim=1)
 
 
 class Segmenter:
@@ -121,13 +143,13 @@ class Segmenter:
 
     def __init__(
         self,
-        predict: Predictor,
+        segment: Predictor,
         classes: tuple[str, ...],
         palette: tuple[tuple[int, int, int], ...],
         device: torch.device,
         path: Path,
     ):
-        self.scores = predict
+        self.segment = segment
         self.classes = classes
         self.palette = palette
         self.device = device
@@ -139,4 +161,4 @@ class Segmenter:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise UserError(f"images are RGB (height, width, 3) uint8, not {image.shape} {image.dtype}")
         images = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(self.device)
-        return classify(self.scores(images))[0].cpu().numpy()
+        return self.segment(images)[0].cpu().numpy()

@@ -22,16 +22,36 @@ console = Console(highlight=False)
 
 
 def score_table(scores: dict[str, Any]) -> Table:
-    """IoU and accuracy a class, means below; a dash for a class that is neither in the truth nor predicted."""
+    """IoU and accuracy a class, means below; a dash for a class that is neither in the truth nor predicted.
+
+    Where they were scored, IoU a category too, and beside ours what the official evaluator says.
+    """
+    official = scores.get("official", {})
+    columns = {"official": "iou", "iIoU %": "instance_iou"}
+    columns = {title: key for title, key in columns.items() if key in official}
     table = Table()
     table.add_column("class")
-    table.add_column("IoU %", justify="right")
-    table.add_column("accuracy %", justify="right")
+    for title in ("IoU %", "accuracy %", *columns):
+        table.add_column(title, justify="right")
+
+    def add(name: str, iou: float, accuracy: float | None, theirs: Sequence[float], **style: str) -> None:
+        table.add_row(
+            name, _percent(iou), "" if accuracy is None else _percent(accuracy), *map(_percent, theirs), **style
+        )
+
     for name, iou in scores["iou"].items():
-        table.add_row(name, _percent(iou), _percent(scores["accuracy"][name]))
+        add(name, iou, scores["accuracy"][name], [official[key][name] for key in columns.values()])
     table.add_section()
-    table.add_row("mean (mIoU)", _percent(scores["mean_iou"]), _percent(scores["mean_accuracy"]), style="bold")
+    theirs = [official[f"mean_{key}"] for key in columns.values()]
+    add("mean (mIoU)", scores["mean_iou"], scores["mean_accuracy"], theirs, style="bold")
     table.add_row("all pixels", "", _percent(scores["pixel_accuracy"]))
+    if "category_iou" in scores:
+        keys = [key.replace("iou", "category_iou") for key in columns.values()]
+        table.add_section()
+        for name, iou in scores["category_iou"].items():
+            add(name, iou, None, [official[key][name] for key in keys])
+        theirs = [official[f"mean_{key}"] for key in keys]
+        add("mean (categories)", scores["mean_category_iou"], None, theirs, style="bold")
     return table
 
 

@@ -12,12 +12,14 @@ from conftest import run_tool
 from processes import run_together
 from torch import nn
 
-from segdla import distributed, engine
+from segdla import distributed
 from segdla.data.dataset import SegmentationDataset
 from segdla.data.loader import TrainingKeys, WholeImages, training_batches
 from segdla.data.scenes import Scenes
 from segdla.errors import PeerError, UserError
+from segdla.evaluation import evaluate
 from segdla.losses import cross_entropy
+from segdla.scores import classify
 from segdla.state import Plan, Training
 from segdla.step import take_step
 from segdla.stop import StopSignal, until_stopped
@@ -98,8 +100,12 @@ def test_steps_are_those_of_one_process_with_the_whole_batch(tmp_path, world_siz
 def count(folder):
     with distributed.process_group():
         model = network()
+
+        def segment(batch):
+            return classify(model(batch.float() / 255))
+
         shard = WholeImages(images(), 2, 0, False, distributed.rank(), distributed.world_size())
-        confusion = engine.evaluate(lambda x: model(x.float() / 255), shard, 9, CPU)
+        confusion = evaluate(segment, shard, 9, CPU)
         torch.save(confusion.counts, folder / f"{distributed.world_size()}_{distributed.rank()}.pt")
 
 

@@ -11,20 +11,23 @@ from torch import nn
 from torch.amp import GradScaler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from segdla import build, engine
+from segdla import build, config, engine
 from segdla.checkpoint import BEST, read_weights
 from segdla.data.dataset import SegmentationDataset
 from segdla.data.loader import Batch, WholeImages
 from segdla.data.scenes import Scenes
 from segdla.errors import UserError
+from segdla.evaluation import evaluate
 from segdla.inference import Segmenter
 from segdla.losses import cross_entropy
 from segdla.metrics import ConfusionMatrix
 from segdla.models.dla import VARIANTS
 from segdla.models.segmenter import DLASeg
 from segdla.report import RunLog
+from segdla.scores import classify
 from segdla.state import Plan, Training
 from segdla.stop import StopSignal
+from segdla.trained import predictor
 
 NAMES, PALETTE = ("a", "b"), ((0, 0, 0), (255, 255, 255))
 
@@ -271,7 +274,15 @@ def test_evaluation_counts_every_pixel_once():
         threshold.weight.zero_()
         threshold.weight[1, 0], threshold.bias[:] = 1, torch.tensor([127.5, 0])
 
-    confusion = engine.evaluate(lambda images: threshold(images.float()), batches(3), 2, torch.device("cpu"))
+    shown = []
+    confusion = evaluate(
+        lambda images: classify(threshold(images.float())),
+        batches(3),
+        2,
+        torch.device("cpu"),
+        keep=lambda batch, prediction: shown.append((batch.names, torch.equal(prediction, batch.targets))),
+    )
+    assert shown == [((f"{i}a", f"{i}b"), True) for i in range(3)]
     expected = ConfusionMatrix(2)
     for batch in batches(3):
         expected.update(batch.targets, batch.targets)
@@ -280,11 +291,13 @@ def test_evaluation_counts_every_pixel_once():
 
 
 def test_predictor_without_options_is_the_model_itself():
-    def forward(images):
-        return images
-
-    assert build.predictor(forward, merge="logprobs") is forward
-    assert build.predictor(forward, merge="logprobs", with_flip=True) is not forward
+    settings = config.parse({"data": {"dataset": "scenes"}}, ["model.backbone=dla46_c", "model.output_stride=8"])
+    network = build.model(settings, 9).eval()
+    images = torch.randint(0, 256, (1, 3, 40, 56), dtype=torch.uint8)
+    with torch.no_grad():
+        ids = predictor(settings, network, torch.device("cpu"))(images)
+        assert torch.equal(ids, network(images).argmax(1).to(torch.uint8))
+        assert predictor(settings, network, torch.device("cpu"), with_flip=True)(images).shape == (1, 40, 56)
 
 
 def test_an_absent_device_is_answered():
@@ -294,7 +307,7 @@ def test_an_absent_device_is_answered():
 
 def test_segmenter_predicts_at_the_images_size():
     model = DLASeg(VARIANTS["dla46_c"](), 2, 8).eval()
-    segmenter = Segmenter(model, NAMES, PALETTE, torch.device("cpu"), Path("x"))
+    segmenter = Segmenter(lambda images: classify(model(images)), NAMES, PALETTE, torch.device("cpu"), Path("x"))
     ids = segmenter.predict(np.zeros((21, 35, 3), np.uint8))
     assert ids.shape == (21, 35) and ids.dtype == np.uint8
     with pytest.raises(UserError, match="uint8"):

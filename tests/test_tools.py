@@ -12,7 +12,6 @@ from conftest import ROOT, write
 import segdla
 from segdla.checkpoint import read_weights
 from segdla.data.dataset import read_mask
-from segdla.data.scenes import Scenes
 from segdla.errors import UserError
 
 
@@ -89,25 +88,6 @@ def test_quickstart_learns(tool, tmp_path):
     small = ["data.size=[32, 48]", "data.crop=[32, 32]", "data.train=4", "data.val=2", "data.workers=0"]
     assert tool("train")(ROOT / "configs" / "quickstart.yaml", *small, "train.epochs=1", "train.device=cpu") == 0
     assert tool("test")("--multiscale") == 0
-
-
-def test_cityscapes_config_on_a_small_tree(tool, tmp_path, monkeypatch):
-    label_ids = np.array([23, 11, 7, 8, 21, 26, 24, 17, 20] + [0] * 247, np.uint8)  # of the scenes' classes; void 0
-    scenes = Scenes("train", 3, (40, 56))
-    for index, split in enumerate(("train", "train", "val")):
-        image, mask = scenes.read(index)
-        stem = f"ulm_000000_{index:06}"
-        write(tmp_path / "set" / "leftImg8bit" / split / "ulm" / f"{stem}_leftImg8bit.png", image[..., ::-1])
-        write(tmp_path / "set" / "gtFine" / split / "ulm" / f"{stem}_gtFine_labelIds.png", label_ids[mask])
-    monkeypatch.setenv("CITYSCAPES_DATASET", str(tmp_path / "set"))
-    small = ["data.crop=[32, 64]", "data.workers=0", "train.epochs=1", "train.batch_size=2", "train.device=cpu"]
-    assert tool("train")(ROOT / "configs" / "cityscapes_dla34.yaml", *small) == 0
-    assert tool("test")("--multiscale") == 0
-    result = json.loads(
-        (tmp_path / "runs" / "cityscapes_dla34" / "eval_val_multiscale.json").read_text(encoding="utf-8")
-    )
-    assert len(result["iou"]) == 19
-    assert result["settings"]["protocol"] == "Cityscapes 19 classes"
 
 
 def test_training_from_weights(trained, tool, two_folders):

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from segdla import build, cli
+from segdla import cli, trained
 from segdla.checkpoint import unused
 from segdla.data.dataset import IMAGE_SUFFIXES, read_image
 from segdla.errors import UserError
@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
         if name in jobs:
             raise UserError(f"{jobs[name]} and {image_path} would both become {name}.png; predict them one by one")
         jobs[name] = image_path
-    segmenter = build.load(args.checkpoint, args.device, args.runs)
+    segmenter = trained.load(args.checkpoint, args.device, args.runs)
     console.print(f"{segmenter.path}: {len(segmenter.classes)} classes, on {segmenter.device}", soft_wrap=True)
     output = args.output or unused(Path("predictions"))
     failed = 0

@@ -2,17 +2,27 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from segdla import build, cli, config, distributed, engine
-from segdla.checkpoint import find_checkpoint, read_weights, unused
+from segdla import build, cli, config, distributed
+from segdla.background import Background
+from segdla.checkpoint import Checkpoint, find_checkpoint, read_weights, unused
+from segdla.data.cityscapes import Cityscapes
+from segdla.data.dataset import Source
 from segdla.data.loader import Batch
 from segdla.errors import UserError
-from segdla.inference import in_precision
+from segdla.evaluation import evaluate
+from segdla.metrics import ConfusionMatrix
+from segdla.official import OfficialScore
 from segdla.report import console, progress, score_table, write_json
+from segdla.submission import Submission
+from segdla.trained import predictor
 from segdla.visualize import colorize, write_image
 
 
@@ -25,22 +35,16 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--flip", action="store_true", help="sum over the mirrored image too")
     made.add_argument("--window", type=cli.positive, nargs=2, metavar=("H", "W"), help="predict by overlapping windows")
     made.add_argument("--save-masks", type=Path, metavar="DIR", help="write class-id and coloured PNGs here")
+    made.add_argument(
+        "--submission", type=Path, metavar="ZIP", help="write what the Cityscapes server takes; call again to go on"
+    )
     made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
     return made
 
 
-def main(args: argparse.Namespace) -> int:
-    with distributed.process_group():
-        console.quiet = not distributed.is_main()
-        return score(args)
-
-
-def score(args: argparse.Namespace) -> int:
-    if args.checkpoint and "=" in args.checkpoint and not Path(args.checkpoint).exists():  # only overrides were given
-        args.checkpoint, args.overrides = None, [args.checkpoint, *args.overrides]
-    checkpoint = read_weights(find_checkpoint(args.checkpoint, args.runs))
-    settings = config.parse(checkpoint.card["config"], args.overrides, source=f"the config of {checkpoint.path}")
+def open_source(args: argparse.Namespace, checkpoint: Checkpoint, settings: config.Config) -> Source:
+    """The split, where it can be tested on with this checkpoint and these options."""
     source = build.source(settings, args.split)
     if list(source.classes.names) != checkpoint.card["classes"]:
         raise UserError(
@@ -49,60 +53,103 @@ def score(args: argparse.Namespace) -> int:
         )
     if args.save_masks and len({source.name(i) for i in range(len(source))}) < len(source):
         raise UserError("two images have one name, and so would their masks; leave out --save-masks")
+    if args.submission and not isinstance(source, Cityscapes):
+        raise UserError(f"--submission is for Cityscapes, not for {settings.data.dataset}; take --save-masks")
+    if isinstance(source, Cityscapes) and not source.labelled and not (args.submission or args.save_masks):
+        raise UserError(
+            "the truth of Cityscapes' test split is the server's secret: write what the server scores with "
+            "--submission out.zip, or score --split val"
+        )
+    return source
+
+
+def main(args: argparse.Namespace) -> int:
+    with distributed.process_group():
+        console.quiet = not distributed.is_main()
+        return test(args)
+
+
+def test(args: argparse.Namespace) -> int:
+    if args.checkpoint and "=" in args.checkpoint and not Path(args.checkpoint).exists():  # only overrides were given
+        args.checkpoint, args.overrides = None, [args.checkpoint, *args.overrides]
+    checkpoint = read_weights(find_checkpoint(args.checkpoint, args.runs))
+    settings = config.parse(checkpoint.card["config"], args.overrides, source=f"the config of {checkpoint.path}")
+    source = open_source(args, checkpoint, settings)
     device = build.device(args.device)
-    precision = build.precision(settings.train.precision, device)
-    forward = in_precision(build.trained(checkpoint, settings, device), device, precision)
     scales = settings.eval.scales if args.multiscale else (1.0,)
     window = tuple(args.window) if args.window else None
-    predict = build.predictor(
-        forward,
-        merge=settings.eval.merge,
-        scales=scales,
-        with_flip=args.flip,
-        window=window,
-        overlap=settings.eval.overlap,
-    )
+    how = {
+        "checkpoint": str(checkpoint.path),
+        "step": checkpoint.card["step"],
+        "dataset": settings.data.dataset,
+        "protocol": source.classes.protocol,
+        "split": args.split,
+        "images": len(source),
+        "scales": list(scales),
+        "flip": args.flip,
+        "window": window,
+        "overlap": settings.eval.overlap,
+        "merge": settings.eval.merge,
+        "precision": build.precision(settings.train.precision, device),
+        "device": str(device),
+    }
+    submission = None
+    if args.submission:
+        submission = distributed.on_main(lambda: Submission(args.submission, source, checkpoint.path, how))
+    network = build.trained(checkpoint, settings, device)
+    predict = predictor(settings, network, device, scales=scales, with_flip=args.flip, window=window)
     console.print(f"{checkpoint.path} on {settings.data.dataset} {args.split}, {len(source)} images", soft_wrap=True)
 
-    def save(batch: Batch, prediction: Tensor) -> None:
-        for name, ids in zip(batch.names, prediction.cpu().numpy(), strict=True):
-            write_image(args.save_masks / "ids" / f"{name}.png", ids)
-            write_image(args.save_masks / "color" / f"{name}.png", colorize(ids, source.classes.palette))
+    def save_masks(name: str, ids: np.ndarray) -> None:
+        write_image(args.save_masks / "ids" / f"{name}.png", ids)
+        write_image(args.save_masks / "color" / f"{name}.png", colorize(ids, source.classes.palette))
 
-    images = progress(build.whole_images(settings, source, device), "evaluating")
-    keep = save if args.save_masks else None
-    confusion = engine.evaluate(predict, images, len(source.classes), device, keep)
+    def run(images: Source, *outputs: Callable[[str, np.ndarray], None]) -> ConfusionMatrix:
+        with Background() as background:
 
-    if not distributed.is_main():
+            def keep(batch: Batch, prediction: Tensor) -> None:
+                for name, ids in zip(batch.names, prediction.numpy(), strict=True):
+                    for output in outputs:
+                        background.do(output, name, ids)
+
+            batches = progress(build.whole_images(settings, images, device), "evaluating")
+            return evaluate(predict, batches, len(source.classes), device, keep if outputs else None)
+
+    masks = [save_masks] * bool(args.save_masks)
+    if submission:
+        done = distributed.on_main(submission.done)
+        if len(done) < len(source):
+            run(source.without(done), submission.write, *masks)
+        distributed.on_main(submission.finish)
+        console.print(f"{len(source)} predictions, {len(done)} of them from before: {args.submission}", soft_wrap=True)
         return 0
-    how = [f"{len(scales)} scales"] * args.multiscale + ["flip"] * args.flip + ["windows"] * bool(window)
-    scores = confusion.scores(source.classes.names)
-    console.print(f"{args.split}, {' + '.join(how) or 'single scale'}; {source.classes.protocol or 'own classes'}:")
+    truths = source.label_files if isinstance(source, Cityscapes) else None
+    by_name = dict(zip(map(source.name, range(len(source))), truths, strict=True)) if truths else {}
+    with OfficialScore(by_name) if truths else nullcontext() as official:
+        confusion = run(source, *masks, *([official.write] if official else []))
+        scores: dict[str, Any] = confusion.scores(source.classes.names, source.classes.categories)
+        if official:
+            scores["official"] = official.confirm(scores)
+    if isinstance(source, Cityscapes) and not source.labelled:
+        console.print(f"masks are in {args.save_masks}/", soft_wrap=True)
+        return 0
+    if distributed.is_main():
+        tell(args, checkpoint, scores, how)
+    return 0
+
+
+def tell(args: argparse.Namespace, checkpoint: Checkpoint, scores: dict[str, Any], how: dict[str, Any]) -> None:
+    """Show the scores, and keep them as JSON beside the checkpoint."""
+    options = {"multiscale": args.multiscale, "flip": args.flip, "window": bool(args.window)}
+    named = {"multiscale": f"{len(how['scales'])} scales", "flip": "flip", "window": "windows"}
+    chosen = [name for name, on in options.items() if on]
+    said = " + ".join(named[name] for name in chosen) or "single scale"
+    console.print(f"{args.split}, {said}; {how['protocol'] or 'own classes'}:")
     console.print(score_table(scores))
     console.print(f"mIoU {100 * scores['mean_iou']:.2f} %")
-    options = {"multiscale": args.multiscale, "flip": args.flip, "window": bool(window)}
-    stem = "_".join(["eval", args.split, *(name for name, on in options.items() if on)])
-    record = unused(checkpoint.path.parent / f"{stem}.json")
-    write_json(record, {
-        **scores,
-        "settings": {
-            "checkpoint": str(checkpoint.path),
-            "step": checkpoint.card["step"],
-            "dataset": settings.data.dataset,
-            "protocol": source.classes.protocol,
-            "split": args.split,
-            "images": len(source),
-            "scales": list(scales),
-            "flip": args.flip,
-            "window": window,
-            "overlap": settings.eval.overlap,
-            "merge": settings.eval.merge,
-            "precision": precision,
-            "device": str(device),
-        },
-    })  # fmt: skip
+    record = unused(checkpoint.path.parent / f"{'_'.join(['eval', args.split, *chosen])}.json")
+    write_json(record, {**scores, "settings": how})
     console.print(f"written to {record}", soft_wrap=True)
-    return 0
 
 
 def entry(argv: Sequence[str] | None = None) -> int:

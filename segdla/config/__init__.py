@@ -122,9 +122,13 @@ class EvalConfig(Section):
     scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.5, 0.75, 1.0, 1.25, 1.5)
     """What --multiscale sums over."""
     merge: Literal["logprobs", "probs", "logits"] = "logprobs"
-    """What is summed over scales, flips and windows: log-softmax (the authors'), softmax, or raw logits."""
+    """What is summed over scales, flips and windows: log-softmax (the authors'), softmax, or raw logits. The first and
+    the last choose the same classes."""
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
-    """Share of a window that its neighbour covers too."""
+    """Share of a window that its neighbour covers too, and in which one fades into the other."""
+    low_memory: bool = False
+    """Keep the scores of all scales at the output stride, not their sum at full size: the same classes in less memory,
+    at output strides 4 and 8."""
     batch_size: PositiveInt = 1
 
 

@@ -60,6 +60,8 @@ class CityscapesConfig(DataConfig):
     dataset: Literal["cityscapes"]
     root: str | None = None
     """The folder of leftImg8bit/ and gtFine/; null: the environment variable CITYSCAPES_DATASET."""
+    coarse: bool = False
+    """Train on train_extra's coarse labels too (leftImg8bit/train_extra, gtCoarse)."""
 
 
 class FolderSplit(Section):

@@ -29,11 +29,15 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Classes:
-    """Names and RGB colours by train id; ``protocol`` says which of a data set's incompatible label sets they are."""
+    """Names and RGB colours by train id; ``protocol`` says which of a data set's incompatible label sets they are.
+
+    ``categories`` names the group that each class belongs to, where the data set scores groups too.
+    """
 
     names: tuple[str, ...]
     palette: tuple[Color, ...]
     protocol: str = ""
+    categories: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)

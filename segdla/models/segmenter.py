@@ -46,14 +46,20 @@ class DLASeg(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """RGB images (B,3,H,W), uint8 or float in 0..255, any H and W, to logits (B,C,H,W)."""
         height, width = images.shape[-2:]
+        logits = self.logits(images)
+        padded = (height + -height % self.divisor, width + -width % self.divisor)
+        # Equal to the authors' fixed transposed convolution but at the border, which theirs darkens.
+        logits = F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)
+        return logits[..., :height, :width]
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The logits (B,C,h,w) at the output stride, of the images padded at the bottom and the right."""
+        height, width = images.shape[-2:]
         x = (images - self.mean) / self.std
         pad_bottom, pad_right = -height % self.divisor, -width % self.divisor
         if pad_bottom or pad_right:
             x = F.pad(x, (0, pad_right, 0, pad_bottom), mode="replicate")  # zeros would be an edge to the network
         features = self.backbone(x)[self.first :]
-        logits = self.classifier(self.decoder(features))  # (B,C,h,w) at the output stride
-        if logits.dtype in (torch.bfloat16, torch.float16):
-            logits = logits.float()  # here they are few; interpolated in half precision, near ties would change sides
-        # Equal to the authors' fixed transposed convolution but at the border, which theirs darkens.
-        logits = F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)
-        return logits[..., :height, :width]
+        logits = self.classifier(self.decoder(features))
+        # In half precision, interpolation would let near ties change sides; here they are few.
+        return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from cityscapesscripts.helpers.labels import name2label
+from cityscapes_tree import write_tree
+from cityscapesscripts.helpers.labels import name2label, trainId2label
 from conftest import write
 
-from segdla.data.cityscapes import cityscapes
+from segdla.data.cityscapes import LABEL_ID_OF, cityscapes
 from segdla.errors import UserError
 
 # Seven ids of labelIds.png, as the authors of the data set number them: road, car, bicycle, bus; static, caravan, rail
@@ -37,6 +38,7 @@ def test_nineteen_classes_in_the_order_of_their_train_ids(root):
     for train_id, (name, color) in enumerate(zip(classes.names, classes.palette, strict=True)):
         assert name2label[name].trainId == train_id
         assert name2label[name].color == color
+        assert name2label[name].category == classes.categories[train_id]
 
 
 def test_train_ids_where_only_those_are(root):
@@ -71,3 +73,46 @@ def test_ids_that_do_not_exist(root):
     write(path, np.array([[99] * 7] * 2, np.uint8))
     with pytest.raises(UserError, match=r"ulm.*label id 99 \(14 pixels\)"):
         cityscapes(root, "val").read(2)
+
+
+def test_label_ids_of_train_ids():
+    assert [LABEL_ID_OF[i] for i in range(19)] == [trainId2label[i].id for i in range(19)]
+    assert not LABEL_ID_OF[19:].any()  # unlabeled
+
+
+def test_coarse_images_are_trained_on_too(tmp_path):
+    write_tree(tmp_path, train=2, train_extra=3, val=1)
+    assert len(cityscapes(tmp_path, "train")) == 2
+    source = cityscapes(tmp_path, "train", coarse=True)
+    assert len(source) == 5
+    assert {0, 2, 13} <= set(np.unique(source.read(4)[1]).tolist())  # road, building, car
+    assert len(cityscapes(tmp_path, "val", coarse=True)) == 1
+
+
+def test_missing_coarse_parts_are_named(tmp_path):
+    write_tree(tmp_path, train=2)
+    with pytest.raises(UserError, match=r"train_extra.*leftImg8bit_trainextra\.zip and gtCoarse\.zip"):
+        cityscapes(tmp_path, "train", coarse=True)
+
+
+def test_the_test_split_needs_no_truth(tmp_path):
+    source = cityscapes(write_tree(tmp_path, test=2), "test")
+    image, target = source.read(1)
+    assert image.shape == (40, 56, 3) and (target == 255).all()
+    assert source.label_files is None
+    assert [source.name(0)] == [source.without({source.name(1)}).name(0)]
+
+
+def test_wrong_images_and_masks(tmp_path):
+    write_tree(tmp_path, val=4)
+    images = sorted((tmp_path / "leftImg8bit").rglob("*.png"))
+    masks = sorted((tmp_path / "gtFine").rglob("*_labelIds.png"))
+    write(masks[0], np.zeros((20, 56), np.uint8))
+    images[1].write_bytes(images[1].read_bytes()[:60])
+    write(masks[2], np.zeros((40, 56, 3), np.uint8))
+    write(masks[3], np.zeros((40, 56), np.uint16))
+    source = cityscapes(tmp_path, "val")
+    for index, message in enumerate(("is 20x56", "not an image", "3-channel, 8-bit", "single-channel, 16-bit")):
+        with pytest.raises(UserError, match=message) as error:
+            source.read(index)
+        assert str(masks[index]) in str(error.value) or str(images[index]) in str(error.value)

@@ -1,0 +1,104 @@
+"""The official Cityscapes evaluator beside our score: the same predictions, as files of label ids, scored by both."""
+
+import contextlib
+import importlib
+import io
+import math
+import shutil
+import tempfile
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segdla import distributed
+from segdla.data.cityscapes import CLASSES, LABEL_ID_OF
+from segdla.errors import UserError
+from segdla.visualize import write_image
+
+TOLERANCE = 1e-9
+
+
+class OfficialScore:
+    """Collects predictions of train ids, writes them as the label ids that the evaluator reads, and runs it.
+
+    ``truths`` are the ``*_gtFine_labelIds.png`` by the names of the images. Use as a context: the files are temporary.
+    """
+
+    def __init__(self, truths: dict[str, Path]):
+        self.truths = truths
+
+    def __enter__(self) -> "OfficialScore":
+        self._folder = distributed.on_main(lambda: Path(tempfile.mkdtemp(prefix="segdla-")))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if distributed.is_main():
+            shutil.rmtree(self._folder)
+
+    def write(self, name: str, prediction: np.ndarray) -> None:
+        """Take one image's train ids (H,W) uint8."""
+        write_image(self._file(name), LABEL_ID_OF[prediction])
+
+    def confirm(self, ours: dict[str, Any]) -> dict[str, Any]:
+        """The official scores of all processes' predictions; raises UserError where ``ours`` differ from them."""
+        return distributed.on_main(lambda: self._confirm(ours))
+
+    def _confirm(self, ours: dict[str, Any]) -> dict[str, Any]:
+        official = evaluate([self._file(name) for name in self.truths], list(self.truths.values()))
+        for key in ("iou", "category_iou"):
+            for name, value in ours[key].items():
+                _agree(f"{key} of {name}", value, official[key][name])
+        for key in ("mean_iou", "mean_category_iou"):
+            _agree(key, ours[key], official[key])
+        return official
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.png"
+
+
+def evaluate(predictions: Sequence[Path], truths: Sequence[Path]) -> dict[str, Any]:
+    """What the official evaluator says of label-id predictions: iou and category_iou by name, and their means.
+
+    Where every truth has its ``*_instanceIds.png`` also instance_iou and instance_category_iou (iIoU), and their means;
+    NaN for what is not scored. Raises UserError where it refuses.
+    """
+    evaluator = importlib.import_module("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
+
+    # It calls np.in1d, which numpy 2.4 no longer has: it gets a numpy of its own, where isin answers to that name.
+    evaluator.np = types.SimpleNamespace(**vars(np), in1d=np.isin)
+    instances = all(Path(str(truth).replace("labelIds", "instanceIds")).is_file() for truth in truths)
+    args = types.SimpleNamespace(**vars(evaluator.args))
+    args.quiet, args.JSONOutput, args.evalInstLevelScore = True, False, instances
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            result = evaluator.evaluateImgLists(list(map(str, predictions)), list(map(str, truths)), args)
+    except SystemExit:
+        raise UserError(f"the official evaluator refused: {said.getvalue().strip().removeprefix('ERROR: ')}") from None
+    scores = {
+        "mean_iou": result["averageScoreClasses"],
+        "mean_category_iou": result["averageScoreCategories"],
+        "iou": {name: result["classScores"][name] for name in CLASSES.names},
+        "category_iou": {name: result["categoryScores"][name] for name in CLASSES.categories},
+    }
+    if instances:
+        scores |= {
+            "mean_instance_iou": result["averageScoreInstClasses"],
+            "mean_instance_category_iou": result["averageScoreInstCategories"],
+            "instance_iou": {name: result["classInstScores"][name] for name in CLASSES.names},
+            "instance_category_iou": {name: result["categoryInstScores"][name] for name in CLASSES.categories},
+        }
+    return scores
+
+
+def _agree(what: str, ours: float, official: float) -> None:
+    if math.isnan(ours) and math.isnan(official):
+        return
+    if not abs(ours - official) <= TOLERANCE:
+        raise UserError(
+            f"{what} is {ours!r} by our count and {official!r} by the official evaluator: one of them is wrong, so "
+            "none is reported; check that the masks did not change meanwhile, and report it as a bug of segdla"
+        )
