@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segdla import build, config
+from segdla import build, config, trained
 from segdla.checkpoint import find_checkpoint, read_weights
 from segdla.data.dataset import IGNORE_INDEX
 from segdla.visualize import beside, colorize, legend, write_image
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[0], help="positions in the split")
     args = parser.parse_intermixed_args()
 
-    segmenter = build.load(args.run)
+    segmenter = trained.load(args.run)
     card = read_weights(find_checkpoint(args.run)).card
     source = build.source(config.parse(card["config"], args.overrides), args.split)
     rows = []
