@@ -1,7 +1,8 @@
 """From files to samples: what a data set is, how images and masks are read, and how label ids become train ids.
 
 A *source* has ``classes``, a length, ``name(index)`` and ``read(index)``, which gives an RGB image (H,W,3) and a target
-(H,W) of train ids 0..C-1 and IGNORE_INDEX, both uint8. ``PairSource`` is the one over files; drawn scenes are another.
+(H,W) of train ids 0..C-1 and IGNORE_INDEX, both uint8; ``target(index)`` gives the latter alone. ``PairSource`` is the
+one over files; drawn scenes are another.
 """
 
 from collections import defaultdict
@@ -46,6 +47,8 @@ class Source(Protocol):
     def name(self, index: int) -> str: ...
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def target(self, index: int) -> np.ndarray: ...
 
 
 class IdEncoding:
@@ -114,6 +117,10 @@ class PairSource:
                 f"{mask.shape[0]}x{mask.shape[1]}; they must be of one size"
             )
         return image, self.encode(mask, mask_path)
+
+    def target(self, index: int) -> np.ndarray:
+        path = self.pairs[index][1]
+        return self.encode(read_mask(path), path)
 
 
 class Sample(NamedTuple):

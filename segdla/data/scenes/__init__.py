@@ -32,3 +32,6 @@ class Scenes:
             height, width = self.size
             self._drawn[index] = draw_scene(index, seed=self.seed, height=height, width=width)
         return self._drawn[index]
+
+    def target(self, index: int) -> np.ndarray:
+        return self.read(index)[1]
