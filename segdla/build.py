@@ -1,4 +1,4 @@
-"""From config to objects: the only file that knows both."""
+"""From config to objects: the only file, with ``build_data`` for the data sets, that knows both."""
 
 import os
 import shutil
@@ -11,14 +11,11 @@ from torch import Tensor
 
 from segdla import __version__, engine, losses
 from segdla import config as configs
+from segdla.build_data import source
 from segdla.checkpoint import LAST, Checkpoint, find_checkpoint, read_training, read_weights
 from segdla.config import Config
-from segdla.data.camvid import camvid
-from segdla.data.cityscapes import cityscapes
 from segdla.data.dataset import SegmentationDataset, Source
-from segdla.data.folder import folder
 from segdla.data.loader import TrainingKeys, WholeImages, training_batches
-from segdla.data.scenes import Scenes
 from segdla.data.transforms import TrainingTransform
 from segdla.errors import UserError
 from segdla.inference import Predictor, Segmenter, flip, merged_by, multiscale, sliding_window
@@ -27,48 +24,10 @@ from segdla.models.segmenter import DLASeg
 from segdla.models.weights import load_weights, read_state_dict
 from segdla.report import RunLog, console
 
-
-def _scenes(data: configs.ScenesConfig, split: str) -> Source:
-    return Scenes(split, getattr(data, split), data.size)
-
-
-def _camvid(data: configs.CamVidConfig, split: str) -> Source:
-    return camvid(data.root, split, data.protocol)
-
-
-def _cityscapes(data: configs.CityscapesConfig, split: str) -> Source:
-    return cityscapes(data.root, split)
-
-
-def _folder(data: configs.FolderConfig, split: str) -> Source:
-    files = getattr(data, split)
-    if files is None:
-        raise UserError(f"the config has no data.{split}; add its images and masks")
-    return folder(
-        data.root,
-        data.classes,
-        images=files.images,
-        masks=files.masks,
-        list_file=files.list,
-        colors=data.colors,
-        ignore=data.ignore,
-    )
-
-
-DATASETS = {"scenes": _scenes, "camvid": _camvid, "cityscapes": _cityscapes, "folder": _folder}
-
 OPTIMIZERS = {
     "sgd": lambda parameters, t: torch.optim.SGD(parameters, t.lr, t.momentum, weight_decay=t.weight_decay),
     "adamw": lambda parameters, t: torch.optim.AdamW(parameters, t.lr, weight_decay=t.weight_decay),
 }
-
-
-def source(config: Config, split: str) -> Source:
-    """One split (train, val, test) of the config's data set. Raises UserError where there is nothing in it."""
-    found = DATASETS[config.data.dataset](config.data, split)
-    if not len(found):
-        raise UserError(f"the {split} split of {config.data.dataset} is empty; check data.root and its lists")
-    return found
 
 
 def model(config: Config, num_classes: int) -> DLASeg:

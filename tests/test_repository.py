@@ -16,14 +16,17 @@ LEAVES = {"segdla.models", "segdla.data", "segdla.losses", "segdla.metrics", "se
 MAY_IMPORT = {
     "segdla": {"segdla.build"},
     "segdla.errors": set(),
-    "segdla.config": set(),
+    "segdla.config": {"segdla.config_data"},
+    "segdla.config_data": set(),
     "segdla.cli": set(),
     **{leaf: set() for leaf in LEAVES},
     "segdla.checkpoint": LEAVES,
     "segdla.report": LEAVES,
     "segdla.stop": set(),
     "segdla.engine": LEAVES | {"segdla.checkpoint", "segdla.report", "segdla.stop"},
-    "segdla.build": LEAVES | {"segdla", "segdla.config", "segdla.engine", "segdla.checkpoint", "segdla.report"},
+    "segdla.build_data": LEAVES | {"segdla.config", "segdla.config_data"},
+    "segdla.build": LEAVES
+    | {"segdla", "segdla.config", "segdla.build_data", "segdla.engine", "segdla.checkpoint", "segdla.report"},
 }
 
 

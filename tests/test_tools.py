@@ -11,7 +11,7 @@ from conftest import ROOT, write
 
 import segdla
 from segdla.checkpoint import read_weights
-from segdla.data.dataset import read_mask
+from segdla.data.images import read_mask
 from segdla.data.scenes import Scenes
 from segdla.errors import UserError
 

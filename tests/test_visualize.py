@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from segdla.data.dataset import read_image, read_mask
+from segdla.data.images import read_image, read_mask
 from segdla.errors import UserError
 from segdla.visualize import beside, colorize, legend, overlay, sample_grid, write_curves, write_image
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from cityscapesscripts.helpers.labels import labels
 
-from segdla.data.dataset import IGNORE_INDEX, Classes, IdEncoding, PairSource
+from segdla.data.dataset import IGNORE_INDEX, Classes, PairSource
+from segdla.data.labels import IdEncoding
 from segdla.errors import UserError
 
 _DOWNLOAD = "unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of www.cityscapes-dataset.com there"

@@ -1,0 +1,59 @@
+"""From config to data sets."""
+
+from segdla import config_data as configs
+from segdla.config import Config
+from segdla.data.camvid import camvid
+from segdla.data.cityscapes import cityscapes
+from segdla.data.dataset import Source
+from segdla.data.folder import folder
+from segdla.data.scenes import Scenes
+from segdla.errors import UserError
+
+
+def _scenes(data: configs.ScenesConfig, split: str) -> Source:
+    return Scenes(split, getattr(data, split), data.size)
+
+
+def _camvid(data: configs.CamVidConfig, split: str) -> Source:
+    return camvid(data.root, split, data.protocol)
+
+
+def _cityscapes(data: configs.CityscapesConfig, split: str) -> Source:
+    return cityscapes(data.root, split)
+
+
+def _folder(data: configs.FolderConfig, split: str) -> Source:
+    files = getattr(data, split)
+    if files is None:
+        raise UserError(f"the config has no data.{split}; add its images and masks")
+    return folder(
+        data.root,
+        data.classes,
+        images=files.images,
+        masks=files.masks,
+        image_suffix=files.image_suffix,
+        mask_suffix=files.mask_suffix,
+        list_file=files.list,
+        colors=data.colors,
+        label_map=data.label_map,
+        ignore=data.ignore,
+        ignore_colors=data.ignore_colors,
+    )
+
+
+DATASETS = {"scenes": _scenes, "camvid": _camvid, "cityscapes": _cityscapes, "folder": _folder}
+
+
+def source(config: Config, split: str) -> Source:
+    """One split (train, val, test) of the config's data set.
+
+    Raises UserError where there is nothing in it, or an image has not exactly one mask.
+    """
+    found = DATASETS[config.data.dataset](config.data, split)
+    problems = getattr(found, "problems", ())
+    if problems:
+        more = f" (and {len(problems) - 1} more: python tools/check_data.py CONFIG lists them)"
+        raise UserError(problems[0] + (more if len(problems) > 1 else ""))
+    if not len(found):
+        raise UserError(f"the {split} split of {config.data.dataset} is empty; check data.root and its lists")
+    return found
