@@ -14,6 +14,7 @@ from segdla import config as configs
 from segdla.build_data import source
 from segdla.checkpoint import LAST, Checkpoint, find_checkpoint, read_training, read_weights
 from segdla.config import Config
+from segdla.data.check import quick_check
 from segdla.data.dataset import SegmentationDataset, Source
 from segdla.data.loader import TrainingKeys, WholeImages, training_batches
 from segdla.data.transforms import TrainingTransform
@@ -113,7 +114,7 @@ def train(config: Config, run: Path, resume: bool) -> bool:
     torch.manual_seed(t.seed)
     train_source, val_source = source(config, "train"), source(config, "val")
     for found in (train_source, val_source):
-        found.read(0)  # a data set that is wrong throughout is answered at once
+        quick_check(found)  # a data set that is wrong throughout is answered at once
     classes = train_source.classes
     objective = loss(config, len(classes), on)
     network = model(config, len(classes))
@@ -140,7 +141,7 @@ def train(config: Config, run: Path, resume: bool) -> bool:
         f"{config.model.backbone}, output stride {config.model.output_stride}, {len(classes)} classes, "
         f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, on {on} in {computing}\n"
         f"{classes.protocol or config.data.dataset}: {len(train_source)} images to train on, "
-        f"{len(val_source)} to validate\n"
+        f"{len(val_source)} to validate; python tools/check_data.py CONFIG examines them all\n"
         f"{t.epochs} epochs of {steps_per_epoch} steps of {t.batch_size} images"
         f"{f', from step {training.step} on' if resume else ''}; everything goes to {run}/",
         soft_wrap=True,

@@ -57,3 +57,18 @@ def source(config: Config, split: str) -> Source:
     if not len(found):
         raise UserError(f"the {split} split of {config.data.dataset} is empty; check data.root and its lists")
     return found
+
+
+def every_split(config: Config) -> dict[str, Source | UserError]:
+    """The data set's splits, as far as there are any: sources with their problems, or what kept them from being one."""
+    found: dict[str, Source | UserError] = {}
+    for split in ("train", "val", "test"):
+        if getattr(config.data, split, True) is None:
+            continue
+        try:
+            found[split] = DATASETS[config.data.dataset](config.data, split)
+            if not len(found[split]) and not getattr(found[split], "problems", ()):
+                found[split] = UserError(f"the {split} split is empty")
+        except UserError as error:
+            found[split] = error
+    return found
