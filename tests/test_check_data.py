@@ -3,9 +3,12 @@
 import json
 
 import numpy as np
+import pytest
 from conftest import write
 
+from segdla.checkpoint import read_weights
 from segdla.data.images import read_image
+from segdla.data.scenes import Scenes
 
 
 def test_a_sound_set(tool, two_folders, tmp_path, capsys):
@@ -43,3 +46,70 @@ def test_results_overwrite_nothing(tool, two_folders, tmp_path):
 
 def test_what_to_check_must_be_said(fails):
     assert "name a config" in fails("check_data")
+
+
+def folders(root, form):
+    """Fourteen scenes and their masks in a form that people have; the directories."""
+    scenes = Scenes("train", 14, (40, 56))
+    for index in range(len(scenes)):
+        image, ids = scenes.read(index)
+        ids = np.where(ids == 255, 0, ids).astype(np.uint8)
+        name = f"city {index % 2}/Straße_{index:02}"
+        mask, suffix = {
+            "ids": (ids, ".png"),
+            "binary": (np.where(ids == 2, 255, 0).astype(np.uint8), "_mask.bmp"),
+            "colours": (np.array(scenes.classes.palette, np.uint8)[ids][..., ::-1], "_L.png"),
+            "sixteen bits with gaps": (ids.astype(np.uint16) * 1000 + 7, ".tif"),
+        }[form]
+        write(root / "photos" / f"{name}.jpg", image[..., ::-1])
+        write(root / "labels" / f"{name}{suffix}", mask)
+    return root / "photos", root / "labels"
+
+
+@pytest.mark.parametrize("form", ["ids", "binary", "colours", "sixteen bits with gaps"])
+def test_two_folders_to_a_model(tool, tmp_path, capsys, form):
+    images, masks = folders(tmp_path / "my set", form)
+    assert tool("check_data")("--images", images, "--masks", masks, "--write", "configs/mine.yaml") == 0
+    said = capsys.readouterr().out
+    assert "14 pairs" in said and "python tools/train.py configs/mine.yaml" in said
+    small = ["model.backbone=dla46_c", "train.epochs=1", "train.device=cpu", "data.workers=0", "train.batch_size=4"]
+    assert tool("train")("configs/mine.yaml", *small) == 0
+    card = read_weights(tmp_path / "runs" / "mine" / "best.safetensors").card
+    assert len(card["classes"]) == (2 if form == "binary" else len(Scenes.classes))
+    if form == "colours":
+        assert sorted(map(tuple, card["palette"])) == sorted(Scenes.classes.palette)
+
+
+def test_folders_that_are_split_stay_so(tool, two_folders, tmp_path):
+    for kind in ("images", "masks"):
+        for split in ("train", "val"):
+            (tmp_path / "set" / split / kind).rename(tmp_path / "set" / f"{kind}-{split}")
+        (tmp_path / "set" / kind).mkdir()
+        for split in ("train", "val"):
+            (tmp_path / "set" / f"{kind}-{split}").rename(tmp_path / "set" / kind / split)
+    assert tool("check_data")("--images", "set/images", "--masks", "set/masks", "--write", "mine.yaml") == 0
+    assert not list(tmp_path.glob("mine_*.txt"))
+    assert tool("check_data")("mine.yaml", "--output", "out") == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert [report["splits"][split]["images"] for split in ("train", "val")] == [4, 2]
+
+
+def test_given_lists_make_the_split(tool, tmp_path):
+    images, masks = folders(tmp_path / "set", "ids")
+    for name, numbers in (("train.txt", range(10)), ("val.txt", range(10, 12)), ("test.txt", range(12, 14))):
+        (tmp_path / name).write_text("".join(f"Straße_{i:02}\n" for i in numbers), encoding="utf-8")
+    lists = ("--lists", "train.txt", "val.txt", "test.txt")
+    assert tool("check_data")("--images", images, "--masks", masks, "--write", "mine.yaml", *lists) == 0
+    assert "Straße_11.jpg\tlabels/city 1/Straße_11.png" in (tmp_path / "mine_val.txt").read_text(encoding="utf-8")
+    assert len((tmp_path / "mine_test.txt").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_wrong_words_to_the_draft(tool, fails, tmp_path):
+    images, masks = folders(tmp_path / "set", "ids")
+    both = ("--images", images, "--masks", masks)
+    assert "takes --images DIR" in fails("check_data", *both)
+    assert "--fraction is" in fails("check_data", *both, "--write", "a.yaml", "--fraction", "2")
+    assert "no directory none" in fails("check_data", "--images", "none", "--masks", masks, "--write", "a.yaml")
+    (tmp_path / "a.yaml").write_text("mine", encoding="utf-8")
+    assert "a.yaml exists" in fails("check_data", *both, "--write", "a.yaml")
+    assert (tmp_path / "a.yaml").read_text(encoding="utf-8") == "mine"

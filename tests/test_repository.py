@@ -22,6 +22,7 @@ MAY_IMPORT = {
     **{leaf: set() for leaf in LEAVES},
     "segdla.checkpoint": LEAVES,
     "segdla.report": LEAVES,
+    "segdla.draft": LEAVES,
     "segdla.stop": set(),
     "segdla.engine": LEAVES | {"segdla.checkpoint", "segdla.report", "segdla.stop"},
     "segdla.build_data": LEAVES | {"segdla.config", "segdla.config_data"},

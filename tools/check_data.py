@@ -1,4 +1,4 @@
-"""The data doctor: python tools/check_data.py CONFIG, or --images DIR --masks DIR --write CONFIG for a first config"""
+"""The data doctor: python tools/check_data.py CONFIG; and a first config: --images DIR --masks DIR --write CONFIG"""
 
 import argparse
 import sys
@@ -14,6 +14,7 @@ from segdla import build_data, cli, config
 from segdla.checkpoint import unused
 from segdla.data.check import Report, check
 from segdla.data.dataset import Source
+from segdla.draft import draft
 from segdla.errors import UserError
 from segdla.report import console, progress, write_json
 from segdla.visualize import contact_sheet, write_image
@@ -25,12 +26,49 @@ _PICTURES = 24
 def parser() -> argparse.ArgumentParser:
     made = cli.parser(
         "Read every image and mask of a data set and tell what is wrong with it and what it is made of; exit status 1 "
-        "where something would hurt training."
+        "where something would hurt training.\nOr, with --write, look at two folders and write a config for them."
     )
     made.add_argument("config", nargs="?", help="YAML file; see configs/")
     made.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to the config")
     made.add_argument("--output", type=Path, metavar="DIR", help="of report.json and contact.png (default: check_NAME)")
+    drafting = made.add_argument_group("a config for two folders")
+    drafting.add_argument("--images", type=Path, metavar="DIR", help="searched through")
+    drafting.add_argument("--masks", type=Path, metavar="DIR", help="named like the images, perhaps with a suffix")
+    drafting.add_argument("--write", type=Path, metavar="CONFIG", help="the YAML file to write; its lists go beside it")
+    drafting.add_argument(
+        "--lists", type=Path, nargs="+", default=[], metavar="FILE", help="image names to train, validate (and test) on"
+    )
+    drafting.add_argument("--fraction", type=float, default=0.15, help="else: share to validate on (default: 0.15)")
+    drafting.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
     return made
+
+
+def write_draft(args: argparse.Namespace) -> int:
+    if not (args.images and args.masks and args.write) or args.config:
+        raise UserError("a first config takes --images DIR --masks DIR --write CONFIG, and no other config")
+    if not 0 < args.fraction < 1 or len(args.lists) not in (0, 2, 3):
+        raise UserError("--fraction is between 0 and 1, and --lists are two or three files")
+    files, told = draft(
+        args.images, args.masks, args.write, args.fraction, args.seed, args.lists,
+        partial(progress, description="looking"),
+    )  # fmt: skip
+    taken = [path for path in files if path.exists()]
+    if taken:
+        raise UserError(f"{taken[0]} exists; --write under another name, or remove it")
+    for path, text in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}; --write elsewhere") from error
+    config.load(args.write)
+    console.print(files[args.write], end="", soft_wrap=True, markup=False)
+    for line in told:
+        console.print(line, soft_wrap=True, markup=False)
+    console.print(
+        f"next: python tools/check_data.py {args.write}\n      python tools/train.py {args.write}", soft_wrap=True
+    )
+    return 0
 
 
 def summary(report: Report) -> Iterator[Table]:
@@ -68,8 +106,10 @@ def pictures(sources: dict[str, Source | UserError]) -> Iterator[tuple[str, np.n
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.images or args.masks or args.write:
+        return write_draft(args)
     if args.config is None:
-        raise UserError("name a config, such as configs/quickstart.yaml")
+        raise UserError("name a config, such as configs/quickstart.yaml, or give --images, --masks and --write")
     settings = config.load(args.config, args.overrides)
     sources = build_data.every_split(settings)
     report = check(sources, partial(progress, description="reading"))
