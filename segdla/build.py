@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segdla import __version__, engine, losses
 from segdla import config as configs
-from segdla.build_data import source
+from segdla.build_data import cached, source
 from segdla.checkpoint import LAST, Checkpoint, find_checkpoint, read_training, read_weights
 from segdla.config import Config
 from segdla.data.check import quick_check
@@ -132,6 +132,7 @@ def train(config: Config, run: Path, resume: bool) -> bool:
             raise UserError(
                 f"{run} has done its {t.epochs} epochs; to go on, add train.epochs={2 * max(t.epochs, done)}"
             )
+    train_source, val_source = cached(config, train_source, "train"), cached(config, val_source, "val")
     transform = TrainingTransform(config.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.transforms)
     dataset = SegmentationDataset(train_source, transform, t.seed)
     keys = TrainingKeys(len(dataset), t.batch_size, num_steps, t.seed, training.step)

@@ -1,13 +1,18 @@
 """From config to data sets."""
 
+from functools import partial
+from pathlib import Path
+
 from segdla import config_data as configs
 from segdla.config import Config
+from segdla.data.cache import CachedSource, disk_folder, ram_folder
 from segdla.data.camvid import camvid
 from segdla.data.cityscapes import cityscapes
-from segdla.data.dataset import Source
+from segdla.data.dataset import PairSource, Source
 from segdla.data.folder import folder
 from segdla.data.scenes import Scenes
 from segdla.errors import UserError
+from segdla.report import console, progress
 
 
 def _scenes(data: configs.ScenesConfig, split: str) -> Source:
@@ -57,6 +62,28 @@ def source(config: Config, split: str) -> Source:
     if not len(found):
         raise UserError(f"the {split} split of {config.data.dataset} is empty; check data.root and its lists")
     return found
+
+
+def cached(config: Config, split_source: Source, split: str) -> Source:
+    """The source through its cache, built first, if the config asks for one. Raises UserError, a pair's or of space."""
+    if getattr(config.data, "cache", "none") == "none" or not isinstance(split_source, PairSource):
+        return split_source
+    if config.data.cache == "ram":
+        try:
+            folder = ram_folder(split_source)
+        except OSError as error:
+            raise UserError(f"no place in memory for the cache ({error}); set data.cache=disk") from error
+    else:
+        folder = Path(config.data.cache_folder).expanduser() if config.data.cache_folder else disk_folder()
+    made = CachedSource(split_source, folder)
+    errors = made.build(
+        partial(progress, description=f"decoding {split} into the cache"),
+        lambda: console.print(f"waiting for another process, which builds the cache in {folder}", soft_wrap=True),
+    )
+    if errors:
+        more = f" (and {len(errors) - 1} more: python tools/check_data.py CONFIG lists them)" if errors[1:] else ""
+        raise UserError(f"{errors[0]}{more}")
+    return made
 
 
 def every_split(config: Config) -> dict[str, Source | UserError]:

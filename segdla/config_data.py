@@ -53,7 +53,16 @@ class ScenesConfig(DataConfig):
     test: PositiveInt = 60
 
 
-class CamVidConfig(DataConfig):
+class FilesConfig(DataConfig):
+    """Images and masks in files."""
+
+    cache: Literal["none", "ram", "disk"] = "none"
+    """Decode each file once, and keep the bytes in memory while training, or on a disk for the next time too."""
+    cache_folder: str | None = None
+    """Of the disk's cache; null: segdla/ in the user's cache folder."""
+
+
+class CamVidConfig(FilesConfig):
     dataset: Literal["camvid"]
     root: str
     protocol: Literal["segnet", "grouped", "native"] = "segnet"
@@ -61,7 +70,7 @@ class CamVidConfig(DataConfig):
     (grouped), or only the 11 classes' own colours, all else ignored (native). Scores don't compare across them."""
 
 
-class CityscapesConfig(DataConfig):
+class CityscapesConfig(FilesConfig):
     dataset: Literal["cityscapes"]
     root: str | None = None
     """The folder of leftImg8bit/ and gtFine/; null: the environment variable CITYSCAPES_DATASET."""
@@ -87,7 +96,7 @@ class FolderSplit(Section):
         return self
 
 
-class FolderConfig(DataConfig):
+class FolderConfig(FilesConfig):
     """Your own images, with masks whose pixels are class ids or colours."""
 
     dataset: Literal["folder"]

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "segdla.draft": LEAVES,
     "segdla.stop": set(),
     "segdla.engine": LEAVES | {"segdla.checkpoint", "segdla.report", "segdla.stop"},
-    "segdla.build_data": LEAVES | {"segdla.config", "segdla.config_data"},
+    "segdla.build_data": LEAVES | {"segdla.config", "segdla.config_data", "segdla.report"},
     "segdla.build": LEAVES
     | {"segdla", "segdla.config", "segdla.build_data", "segdla.engine", "segdla.checkpoint", "segdla.report"},
 }
