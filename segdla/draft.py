@@ -34,38 +34,41 @@ def draft(
     suffixes = find_suffixes(images, masks)
     pairing = pair_folders(images, masks, *suffixes)
     contents = examine(pairing.pairs, progress)
-    labels = name_labels(contents)
-    told = [
-        f"{len(pairing.pairs)} pairs; {len(contents.values)} {'colours' if contents.colored else 'ids'} in the masks"
-    ]
-    if pairing.problems:
-        told.append(f"left out: {pairing.problems[0]} (in all, {len(pairing.problems)} images)")
+    labels, pairs = name_labels(contents), contents.pairs
+    told = [f"{len(pairs)} pairs; {len(contents.values)} {'colours' if contents.colored else 'ids'} in the masks"]
+    problems = pairing.problems + contents.problems
+    if problems:
+        told.append(f"left out: {problems[0]}" + (f" (and {len(problems) - 1} more)" if problems[1:] else ""))
+    if len(pairs) < 2:
+        raise UserError(f"one pair in {images} is too little: one is needed to train on and another to validate on")
     root = Path(os.path.commonpath([images.resolve(), masks.resolve()]))
-    folders = {} if lists or pairing.problems else find_splits(images, masks)
-    files: dict[Path, str] = {}
-    if folders:
-        splits = {name: _folders(root, images / sub, masks / sub, suffixes) for name, sub in folders.items()}
-        number = sum(1 for image, _ in pairing.pairs if image.is_relative_to(images / folders["train"]))
+    folders = {} if lists else find_splits(images, masks)
+    if lists:
+        parts = dict(zip(("train", "val", "test"), by_lists(pairs, images, lists), strict=False))
+    elif folders:
+        insides = {split: images / name for split, name in folders.items()}
+        parts = {
+            split: [i for i, (image, _) in enumerate(pairs) if image.is_relative_to(inside)]
+            for split, inside in insides.items()
+        }
     else:
-        if lists:
-            parts = by_lists(pairing, images, lists)
-        elif len(pairing.pairs) < 2:
-            raise UserError(f"one pair in {images} is too little: one is needed to train on and another to validate on")
-        else:
-            parts = divide(len(pairing.pairs), contents.groups, fraction, seed)
-            told.append(
-                f"{len(parts[0])} images to train on and {len(parts[1])} to validate on, drawn with seed {seed}"
-            )
-            if any(set(group) & set(parts[0]) and set(group) & set(parts[1]) for group in contents.groups):
-                told.append("nearly all images are of one sequence, which had to be cut: scores will flatter")
-        splits, number = {}, len(parts[0])
-        for name, part in zip(("train", "val", "test"), parts, strict=False):
-            path = target.with_name(f"{target.stem}_{name}.txt")
-            files[path] = "".join(
-                f"{_listed(root, image)}\t{_listed(root, mask)}\n" for image, mask in (pairing.pairs[i] for i in part)
-            )
-            splits[name] = {"list": str(path.resolve())}
-    return {target: _yaml(root, splits, labels, contents, number), **files}, told
+        parts = dict(zip(("train", "val"), divide(len(pairs), contents.groups, fraction, seed), strict=True))
+        told.append(
+            f"{len(parts['train'])} images to train on and {len(parts['val'])} to validate on, drawn with seed {seed}"
+        )
+        if any(0 < len(set(group) & set(parts["val"])) < len(group) for group in contents.groups):
+            told.append("nearly all images are of one sequence, which had to be cut: scores will flatter")
+    files: dict[Path, str] = {}
+    splits: dict[str, dict[str, str]] = {}
+    for split, part in parts.items():
+        if folders and not problems:
+            splits[split] = _folders(root, images / folders[split], masks / folders[split], suffixes)
+            continue
+        path = target.with_name(f"{target.stem}_{split}.txt")
+        listed = ((_listed(root, image), _listed(root, mask)) for image, mask in (pairs[i] for i in part))
+        files[path] = "".join(f"{image}\t{mask}\n" for image, mask in listed)
+        splits[split] = {"list": str(path.resolve())}
+    return {target: _yaml(root, splits, labels, contents, len(parts["train"])), **files}, told
 
 
 def _folders(root: Path, images: Path, masks: Path, suffixes: Suffixes) -> dict[str, str]:

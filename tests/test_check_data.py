@@ -94,6 +94,16 @@ def test_folders_that_are_split_stay_so(tool, two_folders, tmp_path):
     assert [report["splits"][split]["images"] for split in ("train", "val")] == [4, 2]
 
 
+def test_what_can_not_be_read_is_left_out_and_told(tool, tmp_path, capsys):
+    images, masks = folders(tmp_path / "set", "ids")
+    (images / "city 0" / "Straße_04.jpg").write_bytes(b"")
+    (masks / "city 1" / "Straße_05.png").unlink()
+    assert tool("check_data")("--images", images, "--masks", masks, "--write", "mine.yaml") == 0
+    said = capsys.readouterr().out
+    assert "12 pairs" in said and "(and 1 more)" in said
+    assert tool("check_data")("mine.yaml") == 0
+
+
 def test_given_lists_make_the_split(tool, tmp_path):
     images, masks = folders(tmp_path / "set", "ids")
     for name, numbers in (("train.txt", range(10)), ("val.txt", range(10, 12)), ("test.txt", range(12, 14))):

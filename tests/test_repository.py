@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "segdla.checkpoint": LEAVES,
     "segdla.report": LEAVES,
     "segdla.draft": LEAVES,
+    "segdla.diagnosis": LEAVES | {"segdla.report"},
     "segdla.stop": set(),
     "segdla.engine": LEAVES | {"segdla.checkpoint", "segdla.report", "segdla.stop"},
     "segdla.build_data": LEAVES | {"segdla.config", "segdla.config_data", "segdla.report"},

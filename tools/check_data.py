@@ -2,25 +2,16 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-from rich.table import Table
-
-from segdla import build_data, cli, config
+from segdla import build_data, cli, config, diagnosis
 from segdla.checkpoint import unused
-from segdla.data.check import Report, check
-from segdla.data.dataset import Source
+from segdla.data.check import check
 from segdla.draft import draft
 from segdla.errors import UserError
-from segdla.report import console, progress, write_json
-from segdla.visualize import contact_sheet, write_image
-
-_SHOWN = 3  # findings of one kind on the terminal; the report has all
-_PICTURES = 24
+from segdla.report import console, progress
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,12 +37,10 @@ def parser() -> argparse.ArgumentParser:
 def write_draft(args: argparse.Namespace) -> int:
     if not (args.images and args.masks and args.write) or args.config:
         raise UserError("a first config takes --images DIR --masks DIR --write CONFIG, and no other config")
-    if not 0 < args.fraction < 1 or len(args.lists) not in (0, 2, 3):
-        raise UserError("--fraction is between 0 and 1, and --lists are two or three files")
-    files, told = draft(
-        args.images, args.masks, args.write, args.fraction, args.seed, args.lists,
-        partial(progress, description="looking"),
-    )  # fmt: skip
+    if not 0 < args.fraction < 1 or len(args.lists) not in (0, 2, 3) or args.seed < 0:
+        raise UserError("--fraction is between 0 and 1, --lists are two or three files, --seed is 0 or more")
+    looking = partial(progress, description="looking")
+    files, told = draft(args.images, args.masks, args.write, args.fraction, args.seed, args.lists, looking)
     taken = [path for path in files if path.exists()]
     if taken:
         raise UserError(f"{taken[0]} exists; --write under another name, or remove it")
@@ -65,44 +54,9 @@ def write_draft(args: argparse.Namespace) -> int:
     console.print(files[args.write], end="", soft_wrap=True, markup=False)
     for line in told:
         console.print(line, soft_wrap=True, markup=False)
-    console.print(
-        f"next: python tools/check_data.py {args.write}\n      python tools/train.py {args.write}", soft_wrap=True
-    )
+    next_steps = f"next: python tools/check_data.py {args.write}\n      python tools/train.py {args.write}"
+    console.print(next_steps, soft_wrap=True)
     return 0
-
-
-def summary(report: Report) -> Iterator[Table]:
-    """What the splits are made of, and the classes of each."""
-    table = Table("split", "images", "height x width", "labelled %", "mean", "std")
-    for name, split in report.splits.items():
-        sizes = [f"{number} of {size}" for size, number in list(split.sizes.items())[:2]]
-        sizes += [f"{len(split.sizes) - 2} more sizes"] if len(split.sizes) > 2 else []
-        mean, std = (" ".join(f"{value:.4f}" for value in values) for values in (split.mean, split.std))
-        table.add_row(name, str(split.images), "\n".join(sizes), f"{100 * split.labelled:.1f}", mean, std)
-    yield table
-    table = Table("class")
-    for name in report.splits:
-        table.add_column(f"{name} %", justify="right")
-        table.add_column("images", justify="right")
-    first = next(iter(report.splits.values()))
-    for name in first.pixels:
-        numbers = (
-            (f"{100 * split.shares[name]:.2f}", str(split.images_with[name])) for split in report.splits.values()
-        )
-        table.add_row(name, *(word for pair in numbers for word in pair))
-    yield table
-
-
-def pictures(sources: dict[str, Source | UserError]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Samples from all over the splits, as far as they can be read."""
-    usable = [source for source in sources.values() if not isinstance(source, UserError)]
-    places = [(source, index) for source in usable for index in range(len(source))]
-    for place in range(0, len(places), max(1, -(-len(places) // _PICTURES))):
-        source, index = places[place]
-        try:
-            yield source.name(index), *source.read(index)
-        except UserError:
-            continue
 
 
 def main(args: argparse.Namespace) -> int:
@@ -110,44 +64,15 @@ def main(args: argparse.Namespace) -> int:
         return write_draft(args)
     if args.config is None:
         raise UserError("name a config, such as configs/quickstart.yaml, or give --images, --masks and --write")
-    settings = config.load(args.config, args.overrides)
-    sources = build_data.every_split(settings)
+    sources = build_data.every_split(config.load(args.config, args.overrides))
     report = check(sources, partial(progress, description="reading"))
-    for kind, found in groupby(report.findings, key=lambda finding: finding.kind):
-        found = list(found)
-        color = "red" if found[0].serious else "yellow"
-        console.print(f"[bold {color}]{kind}[/]: {len(found)}")
-        for finding in found[:_SHOWN]:
-            console.print(f"  {finding.split}: {finding.message}", soft_wrap=True, markup=False)
-        if len(found) > _SHOWN:
-            console.print(f"  and {len(found) - _SHOWN} more")
-    if report.splits:
-        for table in summary(report):
-            console.print(table)
-        split = report.splits.get("train", next(iter(report.splits.values())))
-        weights = ([weight or 1.0 for weight in w] for w in (split.median_frequency_weights, split.enet_weights))
-        console.print(
-            f"to paste, if you want them:\n"
-            f"  model: {{mean: {split.mean}, std: {split.std}}}\n"
-            f"  train: {{class_weights: {next(weights)}}}  # median frequency\n"
-            f"  train: {{class_weights: {next(weights)}}}  # ENet's",
-            soft_wrap=True,
-            markup=False,
-        )
+    diagnosis.say(report)
     output = args.output or unused(Path(f"check_{Path(args.config).stem}"))
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make {output}: {error.strerror}; choose another --output") from error
-    samples = list(pictures(sources))
-    if samples:
-        classes = next(source.classes for source in sources.values() if not isinstance(source, UserError))
-        write_image(output / "contact.png", contact_sheet(samples, classes.names, classes.palette))
-    write_json(output / "report.json", report.as_dict())
+    diagnosis.write(report, sources, output)
     serious = sum(finding.serious for finding in report.findings)
     console.print(
-        f"{f'{serious} findings would hurt training' if serious else 'nothing that would hurt training'}; all of it is "
-        f"in {output}/report.json, samples in {output}/contact.png",
+        f"{f'{serious} findings that would hurt' if serious else 'nothing that would hurt'} training; all of it is in "
+        f"{output}/report.json, samples in {output}/contact.png",
         soft_wrap=True,
     )
     return 1 if serious else 0

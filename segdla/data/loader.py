@@ -4,6 +4,7 @@ import os
 import queue
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import groupby
@@ -120,15 +121,17 @@ def _stack_by_size(samples: list[Sample | UserError]) -> list[Batch] | UserError
 
 
 def _ahead(loader: DataLoader) -> Iterator[list[Batch] | UserError]:
-    """What a loader gives, taken from its workers by a thread: handing a batch over costs milliseconds."""
+    """What a loader gives, taken from its workers and let go of by a thread: that takes milliseconds a batch."""
     iterator = iter(loader)  # here, since only the main thread can watch over workers
     ready: queue.Queue = queue.Queue(maxsize=1)
     left = threading.Event()
 
     def fetch() -> None:
         end: object = None
+        kept = deque(maxlen=3)  # one ready, one in use, and one that no one else has by now: it is unmapped here
         try:
             for batches in iterator:
+                kept.append(batches)
                 ready.put((batches,))
                 if left.is_set():
                     return
@@ -140,7 +143,10 @@ def _ahead(loader: DataLoader) -> Iterator[list[Batch] | UserError]:
     thread.start()
     try:
         while isinstance(item := ready.get(), tuple):
-            yield item[0]
+            (batches,) = item
+            del item  # or it would be kept through the next one's making
+            yield batches
+            del batches
         if item is not None:
             raise item
     finally:

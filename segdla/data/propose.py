@@ -17,7 +17,7 @@ from segdla.data.dataset import Color, require_one_size
 from segdla.data.duplicates import fingerprint, near_groups
 from segdla.data.images import list_images, read_image, read_mask
 from segdla.data.labels import packed_colors, unpacked_color
-from segdla.data.pairing import Pairing, pair_folders
+from segdla.data.pairing import pair_folders
 from segdla.errors import UserError
 
 _SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
@@ -33,12 +33,14 @@ class Suffixes(NamedTuple):
 class Contents:
     """What reading all pairs told; ``values`` are the masks' ids, or packed colours, with their pixels."""
 
+    pairs: list[tuple[Path, Path]]  # those that could be read
+    problems: list[str]  # with the others
     colored: bool
     values: dict[int, int]
     size: tuple[int, int]  # medians
     mean: list[float]
     std: list[float]
-    groups: list[np.ndarray]  # indices of images that nearly are the same
+    groups: list[np.ndarray]  # indices of pairs whose images nearly are the same
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,22 @@ def find_splits(images: Path, masks: Path) -> dict[str, str]:
 def examine(
     pairs: Sequence[tuple[Path, Path]], progress: Callable[[Collection[Future]], Iterable[Future]] = iter
 ) -> Contents:
-    """Read all pairs, in threads. Raises the first pair's UserError, or one where masks hold no classes."""
+    """Read all pairs, in threads. Raises UserError where masks hold no classes, or no pair can be read."""
+    seen, readable, problems = [], [], []
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        seen = [future.result() for future in progress([pool.submit(_look, *pair) for pair in pairs])]
+        futures = [pool.submit(_look, *pair) for pair in pairs]
+        for pair, future in zip(pairs, progress(futures), strict=True):
+            try:
+                seen.append(future.result())
+                readable.append(pair)
+            except UserError as error:
+                problems.append(str(error))
     finally:
         pool.shutdown(cancel_futures=True)
-    kinds = {colored: pair[1] for (colored, *_), pair in zip(seen, pairs, strict=True)}
+    if not readable:
+        raise UserError(f"no pair can be read: {problems[0]}")
+    kinds = {colored: pair[1] for (colored, *_), pair in zip(seen, readable, strict=True)}
     if len(kinds) > 1:
         raise UserError(f"{kinds[False]} holds ids but {kinds[True]} colours; make them of one kind")
     values: Counter[int] = Counter()
@@ -106,7 +117,7 @@ def examine(
     if not 2 <= len(values) <= _MOST_CLASSES:
         raise UserError(
             f"the masks hold {len(values)} different {'colours' if kinds.get(True) else 'ids'}, where 2 to "
-            f"{_MOST_CLASSES} classes are expected; are files such as {pairs[0][1]} the masks, and neither JPEGs nor "
+            f"{_MOST_CLASSES} classes are expected; are files such as {readable[0][1]} the masks, and no JPEGs or "
             "instances?"
         )
     sizes, means, squares, prints = (np.array(column) for column in list(zip(*seen, strict=True))[2:])
@@ -114,6 +125,8 @@ def examine(
     std = np.sqrt(squares.mean(0) - mean**2)
     height, width = np.median(sizes, 0).astype(int).tolist()
     return Contents(
+        pairs=readable,
+        problems=problems,
         colored=True in kinds,
         values=dict(sorted(values.items())),
         size=(height, width),
@@ -159,10 +172,10 @@ def divide(number: int, groups: Sequence[np.ndarray], fraction: float, seed: int
     return sorted(set(range(number)) - set(chosen)), sorted(chosen)
 
 
-def by_lists(pairing: Pairing, images: Path, lists: Sequence[Path]) -> list[list[int]]:
+def by_lists(pairs: Sequence[tuple[Path, Path]], images: Path, lists: Sequence[Path]) -> list[list[int]]:
     """Indices of the pairs that each list names, a line an image: its stem, its name or its path in the folder."""
     places: dict[str, list[int]] = {}
-    for index, (image, _) in enumerate(pairing.pairs):
+    for index, (image, _) in enumerate(pairs):
         inside = image.relative_to(images)
         for name in {inside.as_posix(), inside.with_suffix("").as_posix(), image.name, image.stem}:
             places.setdefault(name, []).append(index)
@@ -180,7 +193,7 @@ def by_lists(pairing: Pairing, images: Path, lists: Sequence[Path]) -> list[list
         chosen.append([places[name][0] for name in names])
     again = [index for index, times in Counter(chain(*chosen)).items() if times > 1]
     if again:
-        raise UserError(f"the lists name {pairing.pairs[again[0]][0]} more than once; give each image one split")
+        raise UserError(f"the lists name {pairs[again[0]][0]} more than once; give each image one split")
     return chosen
 
 

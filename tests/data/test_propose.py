@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from conftest import write
 
-from segdla.data.pairing import Pairing
 from segdla.data.propose import (
     Contents,
     Suffixes,
@@ -95,8 +94,20 @@ def test_masks_that_are_no_classes(tmp_path, masks, message):
         examined(tmp_path, *masks)
 
 
+def test_pairs_that_can_not_be_read_are_left_out(tmp_path):
+    make(tmp_path, "a.png", "wide.png", mask=np.zeros((2, 3), np.uint8))
+    make(tmp_path, "b.png", mask=np.array([[0, 1]], np.uint8))
+    (tmp_path / "empty.png").touch()
+    a, b, wide, empty = (tmp_path / f"{name}.png" for name in ("a", "b", "wide", "empty"))
+    contents = examine([(a, wide), (b, b), (a, empty), (a, b)])
+    assert contents.pairs == [(a, wide), (b, b)] and contents.values == {0: 7, 1: 1}
+    assert "empty.png is not an image" in contents.problems[0] and "is 2x3" in contents.problems[1]
+    with pytest.raises(UserError, match=r"no pair can be read: .*empty"):
+        examine([(a, empty)])
+
+
 def labels(*values, colored=False):
-    return name_labels(Contents(colored, dict.fromkeys(values, 1), (8, 8), [], [], []))
+    return name_labels(Contents([], [], colored, dict.fromkeys(values, 1), (8, 8), [], [], []))
 
 
 def test_labels_of_ids_in_order():
@@ -144,7 +155,7 @@ def test_lists_of_names(tmp_path):
         (tmp_path / name).write_text(lines, encoding="utf-8")
 
     def chosen(*names):
-        return by_lists(Pairing(pairs, [], []), tmp_path / "i", [tmp_path / name for name in names])
+        return by_lists(pairs, tmp_path / "i", [tmp_path / name for name in names])
 
     assert chosen("a", "b") == [[0, 2], [1]]
     with pytest.raises(UserError, match="names '1', which is not one of"):  # it is two
