@@ -7,6 +7,8 @@ same: scale 0.5 to 2, a crop, a flip. Then two workers against a step of 40 ms. 
 
 import argparse
 import json
+import os
+import platform
 import random
 import statistics
 import tempfile
@@ -120,9 +122,9 @@ def measure(source: PairSource, cache: Path, crop: tuple[int, int], rounds: int)
     """Median milliseconds a sample of each way; the ways take turns at the same files, which they all read before."""
     cached = CachedSource(source, cache)
     cached.build()
-    ours, ours_cached = (
-        SegmentationDataset(s, TrainingTransform(crop, SCALE, rotate=0, flip=0.5, jitter=0)) for s in (source, cached)
-    )
+    plain, rotated = (TrainingTransform(crop, SCALE, rotate, flip=0.5, jitter=0) for rotate in (0, 10))
+    ours, ours_cached = SegmentationDataset(source, plain), SegmentationDataset(cached, plain)
+    ours_rotated = SegmentationDataset(cached, rotated)
     peers = {
         "albumentations": with_albumentations(crop),
         "torchvision v2": with_torchvision(crop),
@@ -132,6 +134,7 @@ def measure(source: PairSource, cache: Path, crop: tuple[int, int], rounds: int)
         "decoding alone": lambda turn, index: bare(source.pairs[index]),
         "ours": lambda turn, index: ours[turn, index],
         "ours, cache": lambda turn, index: ours_cached[turn, index],
+        "  and 10 degrees": lambda turn, index: ours_rotated[turn, index],
         **{name: lambda turn, index, way=way: way(source.pairs[index]) for name, way in peers.items()},
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -162,6 +165,14 @@ def starvation(source: PairSource, cache: Path, crop: tuple[int, int], batch: in
     return share
 
 
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--camvid", type=Path, help="its root (SegNet layout); else the drawn set alone")
@@ -170,7 +181,10 @@ def main() -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     random.seed(0)
-    result: dict[str, object] = {"versions": {m.__name__: m.__version__ for m in (cv2, albumentations, torch)}}
+    result: dict[str, object] = {
+        "machine": f"{os.cpu_count()} cores of {processor()} ({torch.backends.cpu.get_cpu_capability()})",
+        "versions": {m.__name__: m.__version__ for m in (cv2, albumentations, torch)},
+    }
     with tempfile.TemporaryDirectory() as made:
         sets = {"2048x1024 PNG, crop 768x768": (camera_like(Path(made), 8, (1024, 2048)), (768, 768))}
         if args.camvid:

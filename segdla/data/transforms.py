@@ -24,7 +24,7 @@ class AffineCrop(A.DualTransform):
 
     height, width: of the crop, in pixels. scale: range of the magnification, drawn uniformly. rotate: largest angle in
     degrees. flip: probability of a left-right flip. The crop lies anywhere inside the magnified image, or around it
-    where it is larger.
+    where it is larger. One that is not rotated and lies inside is made of whole pixels of the image, by resizing them.
     """
 
     class InitSchema(A.DualTransform.InitSchema):
@@ -86,9 +86,9 @@ class AffineCrop(A.DualTransform):
 
 
 def _window(matrix: np.ndarray, size: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, slice] | None:
-    """The part of an array that a warp to (width, height) only scales and mirrors, in whole pixels.
+    """The part of an array, in whole pixels, that a warp to (width, height) only scales and mirrors.
 
-    None where the warp does more, or part of the window lies outside.
+    None where the warp does more, or goes beyond the array.
     """
     if matrix[0, 1] or matrix[1, 0]:
         return None
