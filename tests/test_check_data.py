@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import write
+from conftest import ROOT, write
 
 from segdla.checkpoint import read_weights
 from segdla.data.images import read_image
@@ -36,6 +36,17 @@ def test_a_set_that_is_not_there(tool, two_folders, tmp_path, capsys):
     assert tool("check_data")(two_folders, "data.root=nowhere", "--output", "out") == 1
     assert "unusable split" in capsys.readouterr().out
     assert (tmp_path / "out" / "report.json").is_file()
+
+
+def test_a_published_set_may_lack_its_test_split(tool, tmp_path):
+    for index, split in enumerate(("train", "val")):
+        image, ids = Scenes("train", 2, (40, 56)).read(index)
+        write(tmp_path / "camvid" / split / "a.jpg", image)
+        write(tmp_path / "camvid" / f"{split}annot" / "a.png", np.where(ids > 8, 11, ids).astype(np.uint8))
+    tool("check_data")(ROOT / "configs" / "camvid_dla34.yaml", "data.root=camvid", "--output", "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert set(report["splits"]) == {"train", "val"}
+    assert "unusable split" not in {finding["kind"] for finding in report["findings"]}
 
 
 def test_results_overwrite_nothing(tool, two_folders, tmp_path):

@@ -27,7 +27,7 @@ def near_groups(fingerprints: np.ndarray) -> list[np.ndarray]:
     group = np.arange(len(fingerprints))
     for first, similarity in _similarities(fingerprints):
         for row, near in enumerate(similarity > _NEAR):
-            joined = np.unique([*group[near], group[first + row]])
+            joined = np.unique(np.append(group[near], group[first + row]))
             if len(joined) > 1:
                 group[np.isin(group, joined)] = joined[0]
     return [np.flatnonzero(group == label) for label in np.flatnonzero(np.bincount(group, minlength=1) > 1)]

@@ -123,6 +123,14 @@ def test_planted_faults_are_all_named(tree):
     json.dumps(report.as_dict())
 
 
+def test_a_leak_alone_is_serious_and_a_repetition_is_not(tree):
+    tree.add("train", "nearly again", cv2.convertScaleAbs(picture(1), alpha=0.7))
+    report = tree.check()
+    assert [finding.kind for finding in report.findings] == ["near duplicates"] and not report.serious
+    tree.add("val", "nearly leaked", cv2.convertScaleAbs(picture(2), alpha=0.7))
+    assert tree.check().serious
+
+
 def test_a_split_that_can_not_be_listed_leaves_the_others(tree):
     sound = folder(tree.root, ("sky", "road"), images="train/images", masks="train/masks")
     report = check({"train": sound, "val": UserError("no directory val")})
