@@ -1,54 +1,19 @@
-"""From config to objects: the only file that knows both."""
+"""From config to objects: the only file, with ``build_data`` for the data sets, that knows both."""
 
 import os
 
 import torch
 
-from segdla import config as configs
 from segdla import distributed
 from segdla.checkpoint import Checkpoint
 from segdla.config import Config
-from segdla.data.camvid import camvid
-from segdla.data.cityscapes import cityscapes
 from segdla.data.dataset import SegmentationDataset, Source
-from segdla.data.folder import folder
 from segdla.data.loader import WholeImages
-from segdla.data.scenes import Scenes
 from segdla.errors import UserError
 from segdla.models.dla import VARIANTS
 from segdla.models.segmenter import DLASeg
 from segdla.models.weights import load_weights
 from segdla.report import console
-
-
-def _scenes(data: configs.ScenesConfig, split: str) -> Source:
-    return Scenes(split, getattr(data, split), data.size)
-
-
-def _camvid(data: configs.CamVidConfig, split: str) -> Source:
-    return camvid(data.root, split, data.protocol)
-
-
-def _cityscapes(data: configs.CityscapesConfig, split: str) -> Source:
-    return cityscapes(data.root, split, data.coarse)
-
-
-def _folder(data: configs.FolderConfig, split: str) -> Source:
-    files = getattr(data, split)
-    if files is None:
-        raise UserError(f"the config has no data.{split}; add its images and masks")
-    return folder(
-        data.root,
-        data.classes,
-        images=files.images,
-        masks=files.masks,
-        list_file=files.list,
-        colors=data.colors,
-        ignore=data.ignore,
-    )
-
-
-DATASETS = {"scenes": _scenes, "camvid": _camvid, "cityscapes": _cityscapes, "folder": _folder}
 
 _NEAREST = {
     "fp32": ("fp32",),
@@ -56,14 +21,6 @@ _NEAREST = {
     "bf16": ("bf16", "fp16", "fp32"),
     "fp16": ("fp16", "bf16", "fp32"),
 }
-
-
-def source(config: Config, split: str) -> Source:
-    """One split (train, val, test) of the config's data set. Raises UserError where there is nothing in it."""
-    found = DATASETS[config.data.dataset](config.data, split)
-    if not len(found):
-        raise UserError(f"the {split} split of {config.data.dataset} is empty; check data.root and its lists")
-    return found
 
 
 def model(config: Config, num_classes: int) -> DLASeg:

@@ -25,6 +25,7 @@ class OfficialScore:
     """Collects predictions of train ids, writes them as the label ids that the evaluator reads, and runs it.
 
     ``truths`` are the ``*_gtFine_labelIds.png`` by the names of the images. Use as a context: the files are temporary.
+    Several processes, of one machine, each write what they predicted; the main one runs the evaluator.
     """
 
     def __init__(self, truths: dict[str, Path]):
@@ -44,9 +45,9 @@ class OfficialScore:
 
     def confirm(self, ours: dict[str, Any]) -> dict[str, Any]:
         """The official scores of all processes' predictions; raises UserError where ``ours`` differ from them."""
-        return distributed.on_main(lambda: self._confirm(ours))
+        return distributed.on_main(lambda: self._confirmed(ours))
 
-    def _confirm(self, ours: dict[str, Any]) -> dict[str, Any]:
+    def _confirmed(self, ours: dict[str, Any]) -> dict[str, Any]:
         official = evaluate([self._file(name) for name in self.truths], list(self.truths.values()))
         for key in ("iou", "category_iou"):
             for name, value in ours[key].items():

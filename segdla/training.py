@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-from segdla import __version__, build, distributed, engine, learning
+from segdla import __version__, build, build_data, distributed, engine, learning
 from segdla import config as configs
 from segdla.checkpoint import CONFIG, LAST, read_training, save_config
 from segdla.config import Config
+from segdla.data.check import quick_check
 from segdla.data.dataset import Classes, SegmentationDataset, Source
 from segdla.data.loader import TrainingKeys, training_batches
 from segdla.data.transforms import TrainingTransform
@@ -54,15 +55,16 @@ def answering_memory(config: Config, on: torch.device) -> Iterator[None]:
 
 def datasets(config: Config) -> tuple[SegmentationDataset, Source]:
     """What is trained on, augmented, and what is validated on. Raises UserError where either does not start well."""
-    a = config.data.augment
+    a, may_skip = config.data.augment, config.data.unreadable == "skip"
+    training, validation = build_data.source(config, "train"), build_data.source(config, "val")
+    for source in (validation,) if may_skip else (training, validation):
+        quick_check(source)  # a data set that is wrong throughout is answered at once
     transform = TrainingTransform(config.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.balance, a.transforms)
-    stand_ins = _STAND_INS if config.data.unreadable == "skip" else 0
-    dataset = SegmentationDataset(build.source(config, "train"), transform, config.train.seed, stand_ins)
-    validation = build.source(config, "val")
-    for first in (dataset[0, 0], SegmentationDataset(validation)[0, 0]):
-        if isinstance(first, UserError):  # a data set that is wrong throughout is answered at once
-            raise first
-    return dataset, validation
+    cached = training if may_skip else build_data.cached(config, training, "train")
+    dataset = SegmentationDataset(cached, transform, config.train.seed, _STAND_INS if may_skip else 0)
+    if isinstance(dataset[0, 0], UserError):
+        raise dataset[0, 0]
+    return dataset, build_data.cached(config, validation, "val")
 
 
 def summary(config: Config, plan: Plan, training: Training, num_images: tuple[int, int], classes: Classes) -> str:
@@ -77,7 +79,8 @@ def summary(config: Config, plan: Plan, training: Training, num_images: tuple[in
         f"{count_macs(training.model, height, width) / 1e9:.2f} GMAC for a crop of {height}x{width}\n"
         f"{distributed.world_size()} x {_device_name(plan.device)}, {plan.precision}"
         f"{', compiled' if t.compile else ''}\n"
-        f"{classes.protocol or config.data.dataset}: {num_images[0]} images to train on, {num_images[1]} to validate\n"
+        f"{classes.protocol or config.data.dataset}: {num_images[0]} images to train on, {num_images[1]} to validate "
+        f"(python tools/check_data.py CONFIG examines them all)\n"
         f"{t.epochs} epochs of {plan.steps_per_epoch} steps of {t.batch_size} images{dealt}: {plan.num_steps} steps"
         f"{from_step}\n"
         f"everything goes to {plan.run}/"

@@ -71,6 +71,33 @@ def sample_grid(
     return beside(np.vstack(rows), legend(names, palette))
 
 
+def contact_sheet(
+    samples: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    names: Sequence[str],
+    palette: Sequence[tuple[int, int, int]],
+    columns: int = 4,
+    width: int = 280,
+) -> np.ndarray:
+    """Named images with their targets laid over them, in rows of ``columns``, and a legend; ignored pixels are bare."""
+    cells = []
+    for name, image, target in samples:
+        size = (width, max(1, round(image.shape[0] * width / image.shape[1])))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        target = cv2.resize(target, size, interpolation=cv2.INTER_NEAREST)
+        colored = np.where((target < len(names))[..., None], overlay(image, colorize(target, palette)), image)
+        cell = cv2.copyMakeBorder(colored, 18, 0, 0, 4, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+        cv2.putText(cell, name[-width // 8 :], (2, 13), _FONT, 0.4, (30, 30, 30), 1, cv2.LINE_AA)
+        cells.append(cell)
+    height = max(cell.shape[0] for cell in cells)
+    blank = np.full((height, width + 4, 3), 255, np.uint8)
+    cells = [
+        cv2.copyMakeBorder(cell, 0, height - len(cell), 0, 0, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+        for cell in cells
+    ] + [blank] * (-len(cells) % columns)
+    rows = [np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
+    return beside(np.vstack(rows), legend(names, palette))
+
+
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write an RGB (H,W,3) or single-channel (H,W) array in the format of the suffix, making the folder.
 

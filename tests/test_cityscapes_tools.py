@@ -6,7 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 from cityscapes_tree import write_tree
-from conftest import ROOT, write
+from conftest import ROOT, run_tool, write
+from processes import run_together
 
 from segdla.checkpoint import read_weights
 
@@ -68,6 +69,16 @@ def test_a_submission_goes_on(run, tool, tree, tmp_path, capsys):
     assert tool("test")("--split", "test", "--submission", out) == 0
     assert "3 predictions, 1 of them from before" in capsys.readouterr().out
     assert not (tmp_path / "out.zip.parts").exists()
+
+
+def test_two_processes_score_and_submit_as_one(run, tool, tmp_path):
+    assert run_together(run_tool, "test", run, "--device", "cpu") == [0, 0]
+    assert tool("test")(run, "--device", "cpu") == 0
+    assert result(run, "eval_val")["official"] == result(run, "eval_val-2")["official"]
+    words = (run, "--device", "cpu", "--split", "test", "--submission", tmp_path / "out.zip")
+    assert run_together(run_tool, "test", *words) == [0, 0]
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert len(archive.namelist()) == 3
 
 
 def test_train_ids_alone_are_scored_by_us_alone(run, tool, tree):

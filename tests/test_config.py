@@ -46,6 +46,13 @@ def test_dump_and_load_are_inverse(tmp_path):
     assert config.load(tmp_path / "config.yaml") == settings
 
 
+def test_label_maps_survive_yaml_and_json(tmp_path):
+    settings = config.parse({"data": FOLDER | {"label_map": {0: "a", 255: "b"}}})
+    (tmp_path / "config.yaml").write_text(config.dump(settings), encoding="utf-8")
+    assert config.load(tmp_path / "config.yaml") == settings
+    assert config.parse(json.loads(json.dumps(settings.model_dump(mode="json")))) == settings
+
+
 def test_config_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         config.parse(SCENES).train.lr = 3
@@ -82,10 +89,15 @@ def test_wrong_overrides_name_key_and_remedy(override, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (FOLDER | {"ignore": [300]}, "'data.ignore.0' is 300"),
+        (FOLDER | {"ignore": [70000]}, "'data.ignore.0' is 70000"),
         (FOLDER | {"ignore": [1]}, "holds the id of a class"),
         (FOLDER | {"classes": ["a", "a"]}, "two classes have one name"),
         (FOLDER | {"colors": [[0, 0, 999], [0, 0, 0]]}, "'data.colors.0.2' is 999"),
+        (FOLDER | {"label_map": {7: "c"}}, "label_map names 'c', which is none of the classes"),
+        (FOLDER | {"label_map": {7: "a"}, "ignore": [7]}, "holds the id of a class"),
+        (FOLDER | {"ignore_colors": [[0, 0, 0]]}, "give the classes' colors too"),
+        (FOLDER | {"colors": [[1, 2, 3], [1, 2, 3]]}, "a colour is given twice"),
+        (FOLDER | {"train": {"images": "x", "masks": "x"}}, "are the same files"),
         (None, "a config is a mapping"),
         ({}, "'data' is missing"),
         ({"data": {}}, "'data.dataset' is missing"),

@@ -26,7 +26,7 @@ from segdla.models.segmenter import DLASeg
 from segdla.report import RunLog
 from segdla.scores import classify
 from segdla.state import Plan, Training
-from segdla.stop import StopSignal
+from segdla.stop import StopSignal, until_stopped
 from segdla.trained import predictor
 
 NAMES, PALETTE = ("a", "b"), ((0, 0, 0), (255, 255, 255))
@@ -312,3 +312,21 @@ def test_segmenter_predicts_at_the_images_size():
     assert ids.shape == (21, 35) and ids.dtype == np.uint8
     with pytest.raises(UserError, match="uint8"):
         segmenter.predict(np.zeros((21, 35, 3), np.float32))
+
+
+def test_a_killed_worker_is_answered():
+    def losing_a_worker():
+        yield 1
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    with pytest.raises(UserError, match=r"a loader process was killed.* lower data\.workers"):
+        list(until_stopped(losing_a_worker(), StopSignal()))
+
+
+def test_an_error_of_ours_keeps_its_traceback():
+    def broken():
+        yield 1
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(until_stopped(broken(), StopSignal()))

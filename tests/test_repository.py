@@ -27,6 +27,9 @@ MAY_IMPORT = {
     "segdla.checkpoint": LEAVES,
     "segdla.report": LEAVES,
     "segdla.state": set(),
+    "segdla.draft": LEAVES,
+    "segdla.diagnosis": LEAVES | {"segdla.report"},
+    "segdla.build_data": LEAVES | {"segdla.config", "segdla.report", "segdla.distributed"},
     "segdla.stop": {"segdla.distributed"},
     "segdla.background": set(),
     "segdla.evaluation": LEAVES | {"segdla.distributed"},
@@ -40,7 +43,7 @@ MAY_IMPORT = {
     "segdla.learning": LEAVES | LOOP | {"segdla.config", "segdla.distributed"},
     "segdla.training": LEAVES
     | LOOP
-    | {"segdla", "segdla.config", "segdla.distributed", "segdla.build"}
+    | {"segdla", "segdla.config", "segdla.distributed", "segdla.build", "segdla.build_data"}
     | {"segdla.engine", "segdla.learning"},
 }
 

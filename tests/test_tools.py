@@ -11,7 +11,7 @@ from conftest import ROOT, write
 
 import segdla
 from segdla.checkpoint import read_weights
-from segdla.data.dataset import read_mask
+from segdla.data.images import read_mask
 from segdla.errors import UserError
 
 
@@ -94,6 +94,15 @@ def test_training_from_weights(trained, tool, two_folders):
     assert tool("train")(two_folders, f"model.weights={trained / 'best.safetensors'}", "--name", "second") == 0
 
 
+@pytest.mark.parametrize("cache", ["ram", "disk"])
+def test_a_cache_changes_no_number(trained, tool, two_folders, tmp_path, cache):
+    words = (f"data.cache={cache}", f"data.cache_folder={tmp_path / 'cache'}", "data.workers=1")
+    assert tool("train")(two_folders, *words, "--name", "second") == 0
+    assert len(list((tmp_path / "cache").glob("*.raw"))) == (6 if cache == "disk" else 0)
+    first, second = (read_weights(tmp_path / "runs" / name / "best.safetensors") for name in ("first", "second"))
+    assert all(torch.equal(first.state_dict[key], second.state_dict[key]) for key in first.state_dict)
+
+
 # What a user can do wrong: exit status 2, one line that names the thing and the remedy, nothing left behind.
 
 
@@ -148,8 +157,8 @@ def change_mask(path, change):
 def test_wrong_masks(fails, two_folders, tmp_path, change, message, workers):
     change_mask(tmp_path / "set" / "train" / "masks" / "scene 2.png", change)
     said = fails("train", two_folders, f"data.workers={workers}")
-    assert message in said and "scene 2.png" in said
-    assert not list((tmp_path / "runs").iterdir())
+    assert message in said and "scene 2.png" in said and "check_data.py" in said
+    assert not list((tmp_path / "runs").glob("*"))
 
 
 @pytest.mark.parametrize("content", [b"", b"no image"])
@@ -167,6 +176,14 @@ def test_an_empty_split(fails, two_folders, tmp_path):
     for path in (tmp_path / "set" / "val" / "images").iterdir():
         path.unlink()
     assert "no images in" in fails("train", two_folders)
+
+
+def test_an_unreadable_image_among_those_to_be_cached(fails, two_folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("segdla.training.quick_check", lambda source: None)  # which would have seen it first
+    (tmp_path / "set" / "train" / "images" / "scene 1.png").write_bytes(b"")
+    said = fails("train", two_folders, "data.cache=disk", f"data.cache_folder={tmp_path / 'cache'}")
+    assert "scene 1.png is not an image" in said
+    assert not (tmp_path / "runs").exists()
 
 
 def test_nothing_to_test_or_predict_with(fails, tmp_path):

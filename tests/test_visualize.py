@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from segdla.data.dataset import read_image, read_mask
+from segdla.data.images import read_image, read_mask
 from segdla.errors import UserError
-from segdla.visualize import beside, colorize, legend, overlay, sample_grid, write_curves, write_image
+from segdla.visualize import beside, colorize, contact_sheet, legend, overlay, sample_grid, write_curves, write_image
 
 PALETTE = ((10, 20, 30), (200, 0, 0))
 IDS = np.array([[0, 1, 255]], np.uint8)
@@ -57,3 +57,14 @@ def test_curves_are_a_picture(tmp_path):
     records = [{"step": s, "loss": 1 / s, "lr": 0.1} for s in range(1, 5)] + [{"step": 4, "mean_iou": 0.3}]
     write_curves(tmp_path / "curves.png", records)
     assert read_image(tmp_path / "curves.png").shape[1] > 600
+
+
+def test_contact_sheets_show_ignored_pixels_as_they_are():
+    image = np.full((10, 20, 3), 100, np.uint8)
+    target = np.full((10, 20), 1, np.uint8)
+    target[:, 10:] = 255
+    sheet = contact_sheet([("a", image, target)] * 3, ("x", "y"), PALETTE, columns=2, width=40)
+    assert sheet.shape[0] == 2 * (18 + 20)
+    np.testing.assert_array_equal(sheet[30, 5], [150, 50, 50])  # half the image, half the class's red
+    np.testing.assert_array_equal(sheet[30, 35], [100, 100, 100])
+    assert (sheet[-1, 44:84] == 255).all()  # no fourth picture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segdla import cli, trained
 from segdla.checkpoint import unused
-from segdla.data.dataset import IMAGE_SUFFIXES, read_image
+from segdla.data.images import IMAGE_SUFFIXES, read_image
 from segdla.errors import UserError
 from segdla.report import console, progress
 from segdla.visualize import colorize, legend, overlay, write_image

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from segdla import build, cli, config, distributed
+from segdla import build, build_data, cli, config, distributed
 from segdla.background import Background
 from segdla.checkpoint import Checkpoint, find_checkpoint, read_weights, unused
 from segdla.data.cityscapes import Cityscapes
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 def open_source(args: argparse.Namespace, checkpoint: Checkpoint, settings: config.Config) -> Source:
     """The split, where it can be tested on with this checkpoint and these options."""
-    source = build.source(settings, args.split)
+    source = build_data.source(settings, args.split)
     if list(source.classes.names) != checkpoint.card["classes"]:
         raise UserError(
             f"{checkpoint.path} was trained for the classes {', '.join(checkpoint.card['classes'])}, but the data "
@@ -66,10 +66,10 @@ def open_source(args: argparse.Namespace, checkpoint: Checkpoint, settings: conf
 def main(args: argparse.Namespace) -> int:
     with distributed.process_group():
         console.quiet = not distributed.is_main()
-        return test(args)
+        return score(args)
 
 
-def test(args: argparse.Namespace) -> int:
+def score(args: argparse.Namespace) -> int:
     if args.checkpoint and "=" in args.checkpoint and not Path(args.checkpoint).exists():  # only overrides were given
         args.checkpoint, args.overrides = None, [args.checkpoint, *args.overrides]
     checkpoint = read_weights(find_checkpoint(args.checkpoint, args.runs))

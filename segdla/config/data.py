@@ -6,6 +6,9 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from segdla.config.section import Byte, Fraction, Section, Size
 
+Color = tuple[Byte, Byte, Byte]
+LabelId = Annotated[int, Field(ge=0, le=65535)]
+
 
 class AugmentConfig(Section):
     scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
@@ -48,7 +51,16 @@ class ScenesConfig(DataConfig):
     test: PositiveInt = 60
 
 
-class CamVidConfig(DataConfig):
+class FilesConfig(DataConfig):
+    """Images and masks in files."""
+
+    cache: Literal["none", "ram", "disk"] = "none"
+    """Decode each file once, and keep the bytes in memory while training, or on a disk for the next time too."""
+    cache_folder: str | None = None
+    """Of the disk's cache; null: segdla/ in the user's cache folder."""
+
+
+class CamVidConfig(FilesConfig):
     dataset: Literal["camvid"]
     root: str
     protocol: Literal["segnet", "grouped", "native"] = "segnet"
@@ -56,7 +68,7 @@ class CamVidConfig(DataConfig):
     (grouped), or only the 11 classes' own colours, all else ignored (native). Scores don't compare across them."""
 
 
-class CityscapesConfig(DataConfig):
+class CityscapesConfig(FilesConfig):
     dataset: Literal["cityscapes"]
     root: str | None = None
     """The folder of leftImg8bit/ and gtFine/; null: the environment variable CITYSCAPES_DATASET."""
@@ -65,31 +77,41 @@ class CityscapesConfig(DataConfig):
 
 
 class FolderSplit(Section):
-    """Two directories whose files pair by stem, or a list file with an image and a mask on each line."""
+    """Two directories, searched through, whose files pair by name; or a list file with an image and a mask a line."""
 
     images: str | None = None
     masks: str | None = None
+    image_suffix: str = ""
+    mask_suffix: str = ""
+    """What follows the common part of the names, as _L in 0001_L.png; with a dot, extension included. Files without
+    it are left out."""
     list: str | None = None
 
     @model_validator(mode="after")
     def _one_way(self):
         if (self.list is None) == (self.images is None or self.masks is None):
             raise ValueError("give either images and masks (two directories) or list (a file)")
+        if self.images is not None and (self.images, self.image_suffix) == (self.masks, self.mask_suffix):
+            raise ValueError("images and masks are the same files; give other directories, or suffixes that differ")
         return self
 
 
-class FolderConfig(DataConfig):
-    """Your own images, and masks whose pixel values are class ids."""
+class FolderConfig(FilesConfig):
+    """Your own images, with masks whose pixels are class ids or colours."""
 
     dataset: Literal["folder"]
     root: str = "."
     """What the splits' paths are relative to."""
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=254)]
-    """Names; the position is the id in the masks."""
-    colors: tuple[tuple[Byte, Byte, Byte], ...] | None = None
-    """One RGB colour a class; null: a palette of distinct colours."""
-    ignore: tuple[Byte, ...] = (255,)
-    """Ids in the masks that are neither trained on nor scored."""
+    """Names; the position is the id in the masks, unless label_map says otherwise."""
+    colors: tuple[Color, ...] | None = None
+    """One RGB colour a class: what colour masks are read by, and what predictions are drawn in; null: distinct ones."""
+    label_map: dict[LabelId, str] | None = None
+    """Ids in the masks to the classes they stand for, several to one where wanted: {0: ground, 255: car}."""
+    ignore: tuple[LabelId, ...] | None = None
+    """Ids in the masks that are neither trained on nor scored; null: 255, where it is no class."""
+    ignore_colors: tuple[Color, ...] = ()
+    """The same, of colour masks."""
     train: FolderSplit
     val: FolderSplit
     test: FolderSplit | None = None
@@ -98,8 +120,18 @@ class FolderConfig(DataConfig):
     def _told_apart(self):
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("two classes have one name; give each its own")
-        if set(self.ignore) & set(range(len(self.classes))):
-            raise ValueError(f"ignore {list(self.ignore)} holds the id of a class (0 to {len(self.classes) - 1})")
+        strangers = sorted(set((self.label_map or {}).values()) - set(self.classes))
+        if strangers:
+            raise ValueError(f"label_map names {strangers[0]!r}, which is none of the classes {list(self.classes)}")
+        ids = range(len(self.classes)) if self.label_map is None else self.label_map.keys()
+        if set(self.ignore or ()) & set(ids):
+            ids = f"0 to {len(ids) - 1}" if self.label_map is None else f"label_map: {sorted(ids)}"
+            raise ValueError(f"ignore {list(self.ignore)} holds the id of a class ({ids})")
         if self.colors is not None and len(self.colors) != len(self.classes):
             raise ValueError(f"{len(self.classes)} classes but {len(self.colors)} colors: give one colour a class")
+        if self.ignore_colors and self.colors is None:
+            raise ValueError("ignore_colors is for masks of colours: give the classes' colors too")
+        colors = (*(self.colors or ()), *self.ignore_colors)
+        if len(set(colors)) < len(colors):
+            raise ValueError("a colour is given twice in colors and ignore_colors; give each class its own")
         return self

@@ -13,16 +13,9 @@ Scores under different protocols don't compare; ``classes.protocol`` names the o
 
 from pathlib import Path
 
-from segdla.data.dataset import (
-    IGNORE_INDEX,
-    Classes,
-    ColorEncoding,
-    IdEncoding,
-    PairSource,
-    list_images,
-    pair_by_stem,
-    read_list,
-)
+from segdla.data.dataset import IGNORE_INDEX, Classes, PairSource
+from segdla.data.labels import ColorEncoding, IdEncoding
+from segdla.data.pairing import Pairing, pair_folders, read_list
 from segdla.errors import UserError
 
 # Name, own colour, and the colours of the 32 classes that the usual grouping adds to it.
@@ -56,30 +49,35 @@ def camvid(root: str | Path, split: str, protocol: str = "segnet") -> PairSource
         raise UserError(f"no CamVid at data.root={root}; give the folder that holds train/ and trainannot/")
     if protocol == "segnet":
         void = {len(_NAMES): IGNORE_INDEX, IGNORE_INDEX: IGNORE_INDEX}
-        return PairSource(_segnet_pairs(root, split), classes, IdEncoding({i: i for i in range(len(_NAMES))} | void))
+        encode = IdEncoding({i: i for i in range(len(_NAMES))} | void)
+        pairing = _segnet_pairs(root, split)
+        return PairSource(pairing.pairs, classes, encode, pairing.problems, pairing.unused)
     colors = {}
     for train_id, (_, own, grouped) in enumerate(_CLASSES):
         for color in (own, *grouped) if protocol == "grouped" else (own,):
             colors[color] = train_id
-    images = list_images(root / "701_StillsRaw_full")
-    images = [image for image in images if _split(image.stem) == split]
-    masks = list_images(root / "LabeledApproved_full")
-    return PairSource(pair_by_stem(images, masks, suffix="_L"), classes, ColorEncoding(colors))
+    pairing = pair_folders(
+        root / "701_StillsRaw_full",
+        root / "LabeledApproved_full",
+        mask_suffix="_L",
+        keep=lambda stem: _split(stem) == split,
+    )
+    return PairSource(pairing.pairs, classes, ColorEncoding(colors), pairing.problems, pairing.unused)
 
 
-def _segnet_pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
+def _segnet_pairs(root: Path, split: str) -> Pairing:
     if not (root / split).is_dir() and (root / "701_StillsRaw_full").is_dir():
         raise UserError(f"{root} holds CamVid's originals; set data.protocol to grouped or native")
-    pairs = pair_by_stem(list_images(root / split), list_images(root / f"{split}annot"))
+    pairing = pair_folders(root / split, root / f"{split}annot")
     if not (root / f"{split}.txt").is_file():
-        return pairs
+        return pairing
     # The published lists name PNGs below a folder of their author's, so only the stems are taken.
-    by_stem = {image.stem: (image, mask) for image, mask in pairs}
+    by_stem = {image.stem: (image, mask) for image, mask in pairing.pairs}
     stems = [Path(image).stem for image, _ in read_list(root / f"{split}.txt")]
     missing = [stem for stem in stems if stem not in by_stem]
     if missing:
         raise UserError(f"{root / split} lacks {missing[0]} (and {len(missing) - 1} more), listed in {split}.txt")
-    return [by_stem[stem] for stem in stems]
+    return Pairing([by_stem[stem] for stem in stems], pairing.problems, pairing.unused)
 
 
 def _split(stem: str) -> str:

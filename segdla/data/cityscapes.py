@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 from cityscapesscripts.helpers.labels import labels
 
-from segdla.data.dataset import IGNORE_INDEX, Classes, IdEncoding, PairSource, read_image
+from segdla.data.dataset import IGNORE_INDEX, Classes, PairSource
+from segdla.data.images import read_image
+from segdla.data.labels import IdEncoding
 from segdla.errors import UserError
 
 _SITE = "of www.cityscapes-dataset.com there"

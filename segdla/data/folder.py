@@ -1,20 +1,12 @@
-"""Your own data: two directories, or a list file, with masks whose pixel values are class ids."""
+"""Your own data: two directories, or a list file, with masks of class ids or of colours."""
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from segdla.data.dataset import (
-    IGNORE_INDEX,
-    Classes,
-    Color,
-    IdEncoding,
-    PairSource,
-    list_images,
-    pair_by_stem,
-    read_list,
-)
-from segdla.errors import UserError
+from segdla.data.dataset import IGNORE_INDEX, Classes, Color, Encoding, PairSource
+from segdla.data.labels import ColorEncoding, IdEncoding, IdOrColorEncoding
+from segdla.data.pairing import pair_folders, pair_list
 
 
 def folder(
@@ -23,25 +15,46 @@ def folder(
     *,
     images: str | None = None,
     masks: str | None = None,
+    image_suffix: str = "",
+    mask_suffix: str = "",
     list_file: str | None = None,
     colors: Sequence[Color] | None = None,
-    ignore: Sequence[int] = (IGNORE_INDEX,),
+    label_map: Mapping[int, str] | None = None,
+    ignore: Sequence[int] | None = None,
+    ignore_colors: Sequence[Color] = (),
 ) -> PairSource:
     """Pairs from the directories ``images`` and ``masks``, or from ``list_file``, all relative to ``root``.
 
-    Raises UserError where a directory, a file or a partner is missing.
+    Masks of one channel hold ids: positions in ``names``, or what ``label_map`` names; ``ignore`` None is 255, where
+    that is no class. Masks of colours are read by ``colors``. Raises UserError where a directory or list is missing.
     """
     root = Path(root)
     classes = Classes(tuple(names), tuple(colors) if colors else distinct_colors(len(names)))
-    encode = IdEncoding({i: i for i in range(len(names))} | dict.fromkeys(ignore, IGNORE_INDEX))
+    encode = _encoding(names, colors, label_map, ignore, ignore_colors)
     if list_file is not None:
-        pairs = [(root / image, root / mask) for image, mask in read_list(root / list_file)]
-        for path in (path for pair in pairs for path in pair):
-            if not path.is_file():
-                raise UserError(f"no file {path}, listed in {root / list_file}")
+        pairing = pair_list(root, root / list_file)
     else:
-        pairs = pair_by_stem(list_images(root / images), list_images(root / masks))
-    return PairSource(pairs, classes, encode)
+        pairing = pair_folders(root / images, root / masks, image_suffix, mask_suffix)
+    return PairSource(pairing.pairs, classes, encode, pairing.problems, pairing.unused)
+
+
+def _encoding(
+    names: Sequence[str],
+    colors: Sequence[Color] | None,
+    label_map: Mapping[int, str] | None,
+    ignore: Sequence[int] | None,
+    ignore_colors: Sequence[Color],
+) -> Encoding:
+    known = dict.fromkeys((IGNORE_INDEX,) if ignore is None else ignore, IGNORE_INDEX)
+    if label_map is None:
+        known |= {i: i for i in range(len(names))}
+    else:
+        known |= {label_id: names.index(name) for label_id, name in label_map.items()}
+    ids = IdEncoding(known)
+    if not colors:
+        return ids
+    ignored = dict.fromkeys(map(tuple, ignore_colors), IGNORE_INDEX)
+    return IdOrColorEncoding(ids, ColorEncoding(ignored | {tuple(c): i for i, c in enumerate(colors)}, strict=True))
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:

@@ -1,8 +1,12 @@
 """Batches: one stream of samples for a whole training run, and whole images for evaluation."""
 
 import os
+import queue
 import signal
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple
 
@@ -74,7 +78,8 @@ class TrainingKeys:
 def training_batches(dataset: SegmentationDataset, keys: TrainingKeys, workers: int, pin: bool) -> Iterator[Batch]:
     """The batches of a run, in order. Raises a sample's UserError when its turn comes."""
     loader = _loader(dataset, keys, workers, pin)
-    return (batch for (batch,) in _raising(loader))
+    # Pinned batches come from a thread of the loader's own.
+    return (batch for (batch,) in _raising(_ahead(loader) if workers and not pin else loader))
 
 
 class WholeImages:
@@ -136,6 +141,42 @@ def _stack_by_size(samples: list[Sample | UserError]) -> list[Batch] | UserError
         images, targets, names, unreadable = zip(*group, strict=True)
         batches.append(Batch(torch.stack(images), torch.stack(targets), names, sum(unreadable, ())))
     return batches
+
+
+def _ahead(loader: DataLoader) -> Iterator[list[Batch] | UserError]:
+    """What a loader gives, taken from its workers and let go of by a thread: that takes milliseconds a batch."""
+    iterator = iter(loader)  # here, since only the main thread can watch over workers
+    ready: queue.Queue = queue.Queue(maxsize=1)
+    left = threading.Event()
+
+    def fetch() -> None:
+        end: object = None
+        kept = deque(maxlen=3)  # one ready, one in use, and one that no one else has by now: it is unmapped here
+        try:
+            for batches in iterator:
+                kept.append(batches)
+                ready.put((batches,))
+                if left.is_set():
+                    return
+        except BaseException as error:  # for the main thread to raise
+            end = error
+        ready.put(end)
+
+    thread = threading.Thread(target=fetch, daemon=True)
+    thread.start()
+    try:
+        while isinstance(item := ready.get(), tuple):
+            (batches,) = item
+            del item  # or it would be kept through the next one's making
+            yield batches
+            del batches
+        if item is not None:
+            raise item
+    finally:
+        left.set()
+        with suppress(queue.Empty):
+            ready.get_nowait()  # room for what the thread has in hand, after which it looks up
+        thread.join()
 
 
 def _raising(loader: Iterable[list[Batch] | UserError]) -> Iterator[list[Batch]]:

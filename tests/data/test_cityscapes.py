@@ -110,9 +110,8 @@ def test_wrong_images_and_masks(tmp_path):
     write(masks[0], np.zeros((20, 56), np.uint8))
     images[1].write_bytes(images[1].read_bytes()[:60])
     write(masks[2], np.zeros((40, 56, 3), np.uint8))
-    write(masks[3], np.zeros((40, 56), np.uint16))
     source = cityscapes(tmp_path, "val")
-    for index, message in enumerate(("is 20x56", "not an image", "3-channel, 8-bit", "single-channel, 16-bit")):
+    for index, message in enumerate(("is 20x56", "cut short", "3-channel, 8-bit")):
         with pytest.raises(UserError, match=message) as error:
             source.read(index)
         assert str(masks[index]) in str(error.value) or str(images[index]) in str(error.value)

@@ -24,14 +24,36 @@ def test_a_list_file(root):
     (root / "train.txt").write_text("images/b.jpg masks/b.png\n", encoding="utf-8")
     source = folder(root, ("road", "car"), list_file="train.txt")
     assert [source.name(i) for i in range(len(source))] == ["b"]
-    (root / "train.txt").write_text("images/b.jpg masks/gone.png\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"no file .*gone\.png, listed in"):
-        folder(root, ("road", "car"), list_file="train.txt")
 
 
 def test_ids_that_are_no_class(root):
     with pytest.raises(UserError, match=r"a\.png: label id 7 \(4 pixels\)"):
         folder(root, ("road", "car"), images="images", masks="masks").read(0)
+
+
+def test_what_could_not_be_paired_is_told(root):
+    (root / "masks" / "b.png").rename(root / "masks" / "c.png")
+    source = folder(root, ("road", "car"), images="images", masks="masks")
+    assert len(source) == 1 and "no mask for" in source.problems[0] and source.unused == [root / "masks" / "c.png"]
+
+
+def test_ids_by_a_map(root):
+    source = folder(
+        root, ("road", "car"), images="images", masks="masks", label_map={0: "car", 1: "road", 7: "road", 255: "car"}
+    )
+    np.testing.assert_array_equal(source.read(0)[1][0], [1, 0, 0, 1])  # 255 is a class: it is not ignored
+
+
+def test_colour_masks(root):
+    colors = np.array([[[255, 0, 0], [0, 0, 9], [255, 255, 255], [0, 0, 9]]] * 4, np.uint8)
+    write(root / "masks" / "a.png", colors[..., ::-1])
+    source = folder(
+        root, ("road", "car"), images="images", masks="masks", colors=((0, 0, 9), (255, 0, 0)),
+        ignore=(7, 255), ignore_colors=((255, 255, 255),),
+    )  # fmt: skip
+    np.testing.assert_array_equal(source.read(0)[1][0], [1, 0, 255, 0])
+    np.testing.assert_array_equal(source.read(1)[1][0], [0, 1, 255, 255])  # still ids
+    assert source.classes.palette == ((0, 0, 9), (255, 0, 0))
 
 
 def test_colours_are_distinct():

@@ -1,8 +1,15 @@
+import statistics
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
+from conftest import write
 
+from segdla.data.cache import CachedSource
 from segdla.data.dataset import Sample, SegmentationDataset
+from segdla.data.folder import folder
 from segdla.data.loader import TrainingKeys, WholeImages, training_batches
 from segdla.data.scenes import Scenes
 from segdla.data.transforms import TrainingTransform
@@ -48,6 +55,46 @@ def test_every_sample_of_every_epoch_is_augmented_differently(workers):
     batches = stream(workers)
     crops = {image.numpy().tobytes() for batch in batches for image in batch.images}
     assert len(crops) == 24
+
+
+def test_a_stream_that_is_left_takes_its_threads_along():
+    transform = TrainingTransform((32, 32), (0.5, 2.0), 10, 0.5, 0.4)
+    dataset = SegmentationDataset(OneScene("train", 6, (32, 48)), transform)
+    before = threading.active_count()
+    batches = training_batches(dataset, TrainingKeys(6, 4, 50, seed=3), workers=1, pin=False)
+    next(batches)
+    assert threading.active_count() > before
+    batches.close()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_training_sample_arrives_as_its_own_message(workers):
+    batches = training_batches(SegmentationDataset(Broken()), TrainingKeys(5, 1, 10, seed=0), workers, pin=False)
+    with pytest.raises(UserError, match=r"^image 3 is broken$"):
+        list(batches)
+
+
+def test_two_workers_and_a_cache_starve_no_step(tmp_path):
+    for index in range(8):
+        image, mask = Scenes("train", 8, (96, 128)).read(index)
+        write(tmp_path / "i" / f"{index}.png", image)
+        write(tmp_path / "m" / f"{index}.png", mask)
+    source = folder(tmp_path, Scenes.classes.names, images="i", masks="m")
+    dataset = SegmentationDataset(
+        CachedSource(source, tmp_path / "cache"), TrainingTransform((64, 64), (0.5, 2.0), 10, 0.5, 0.4)
+    )
+    batches = training_batches(dataset, TrainingKeys(8, 4, 40, seed=0), workers=2, pin=False)
+    waited = []
+    for _ in range(35):
+        asked = time.perf_counter()
+        next(batches)
+        waited.append(time.perf_counter() - asked)
+        time.sleep(0.04)
+    batches.close()
+    # After the workers have started; the median, since whatever else runs here makes one or another wait.
+    wait = statistics.median(waited[5:])
+    assert wait / (wait + 0.04) < 0.02
 
 
 def test_an_epoch_sees_every_sample_once():

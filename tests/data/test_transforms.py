@@ -1,8 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 
 from segdla.data.dataset import IGNORE_INDEX
-from segdla.data.transforms import TrainingTransform
+from segdla.data.transforms import AffineCrop, TrainingTransform
 from segdla.errors import UserError
 
 
@@ -70,6 +71,25 @@ def test_scaling_keeps_centres():
     mask = np.array([[1, 2], [1, 2]], np.uint8)
     _, target = transform(crop=(4, 4), scale=(2.0, 2.0))(image, mask, 0)
     np.testing.assert_array_equal(target, [[1, 1, 2, 2]] * 4)
+
+
+def test_half_the_size_is_the_mean_of_four():
+    image = np.arange(0, 128, 2, dtype=np.uint8).reshape(8, 8, 1).repeat(3, 2)
+    crop, target = transform(crop=(4, 4), scale=(0.5, 0.5))(image, image[..., 0], 0)
+    np.testing.assert_array_equal(crop[..., 0], (image[::2, ::2, 0] + image[1::2, 1::2, 0]) / 2)
+    assert set(np.unique(target - crop[..., 0].astype(int))) <= {-9, -7, 7, 9}  # one of the four
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_only_scaled_and_mirrored_is_what_the_warp_gives(seed):
+    smooth = cv2.resize(np.random.default_rng(seed).integers(0, 256, (8, 10, 3), np.uint8), (300, 240))
+    crop = AffineCrop(96, 120, scale=(0.6, 1.9), flip=0.5)
+    crop.set_random_seed(seed)
+    matrix = crop.get_params_dependent_on_data({"shape": smooth.shape}, {})["matrix"]
+    warped = cv2.warpAffine(smooth, matrix, (120, 96), borderMode=cv2.BORDER_REFLECT_101)
+    # It is moved by half a pixel at most, to begin at a whole one: a step of the image, which is some 8.
+    difference = np.abs(crop.apply(smooth, matrix).astype(int) - warped)
+    assert difference.mean() < 2.5 and difference.max() < 14
 
 
 def test_same_seed_same_crop_other_seed_other_crop():

@@ -1,0 +1,102 @@
+"""From config to data sets."""
+
+from functools import partial
+from pathlib import Path
+
+from segdla.config import Config
+from segdla.config import data as configs
+from segdla.data.cache import CachedSource, disk_folder, ram_folder
+from segdla.data.camvid import camvid
+from segdla.data.cityscapes import cityscapes
+from segdla.data.dataset import PairSource, Source
+from segdla.data.folder import folder
+from segdla.data.scenes import Scenes
+from segdla.errors import UserError
+from segdla.report import console, progress
+
+
+def _scenes(data: configs.ScenesConfig, split: str) -> Source:
+    return Scenes(split, getattr(data, split), data.size)
+
+
+def _camvid(data: configs.CamVidConfig, split: str) -> Source:
+    return camvid(data.root, split, data.protocol)
+
+
+def _cityscapes(data: configs.CityscapesConfig, split: str) -> Source:
+    return cityscapes(data.root, split, data.coarse)
+
+
+def _folder(data: configs.FolderConfig, split: str) -> Source:
+    files = getattr(data, split)
+    if files is None:
+        raise UserError(f"the config has no data.{split}; add its images and masks")
+    return folder(
+        data.root,
+        data.classes,
+        images=files.images,
+        masks=files.masks,
+        image_suffix=files.image_suffix,
+        mask_suffix=files.mask_suffix,
+        list_file=files.list,
+        colors=data.colors,
+        label_map=data.label_map,
+        ignore=data.ignore,
+        ignore_colors=data.ignore_colors,
+    )
+
+
+DATASETS = {"scenes": _scenes, "camvid": _camvid, "cityscapes": _cityscapes, "folder": _folder}
+
+
+def source(config: Config, split: str) -> Source:
+    """One split (train, val, test) of the config's data set.
+
+    Raises UserError where there is nothing in it, or an image has not exactly one mask.
+    """
+    found = DATASETS[config.data.dataset](config.data, split)
+    problems = getattr(found, "problems", ())
+    if problems:
+        more = f" (and {len(problems) - 1} more: python tools/check_data.py CONFIG lists them)"
+        raise UserError(problems[0] + (more if len(problems) > 1 else ""))
+    if not len(found):
+        raise UserError(f"the {split} split of {config.data.dataset} is empty; check data.root and its lists")
+    return found
+
+
+def cached(config: Config, split_source: Source, split: str) -> Source:
+    """The source through its cache, built first, if the config asks for one. Raises UserError, a pair's or of space."""
+    if getattr(config.data, "cache", "none") == "none" or not isinstance(split_source, PairSource):
+        return split_source
+    if config.data.cache == "ram":
+        try:
+            folder = ram_folder(split_source)
+        except OSError as error:
+            raise UserError(f"no place in memory for the cache ({error}); set data.cache=disk") from error
+    else:
+        folder = Path(config.data.cache_folder).expanduser() if config.data.cache_folder else disk_folder()
+    made = CachedSource(split_source, folder)
+    errors = made.build(
+        partial(progress, description=f"decoding {split} into the cache"),
+        lambda: console.print(f"waiting for another process, which builds the cache in {folder}", soft_wrap=True),
+    )
+    if errors:
+        more = f" (and {len(errors) - 1} more: python tools/check_data.py CONFIG lists them)" if errors[1:] else ""
+        raise UserError(f"{errors[0]}{more}")
+    return made
+
+
+def every_split(config: Config) -> dict[str, Source | UserError]:
+    """The data set's splits, as far as there are any: sources with their problems, or what kept them from being one."""
+    found: dict[str, Source | UserError] = {}
+    for split in ("train", "val", "test"):
+        if getattr(config.data, split, True) is None:
+            continue
+        try:
+            found[split] = DATASETS[config.data.dataset](config.data, split)
+            if not len(found[split]) and not getattr(found[split], "problems", ()):
+                found[split] = UserError(f"the {split} split is empty")
+        except UserError as error:
+            if split != "test" or hasattr(config.data, split):  # a published set may be there without its test split
+                found[split] = error
+    return found

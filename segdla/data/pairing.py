@@ -1,0 +1,95 @@
+"""Which mask belongs to which image: by name, or as a list says."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from segdla.data.images import list_images
+from segdla.errors import UserError
+
+
+class Pairing(NamedTuple):
+    """What was found: pairs, and what keeps the rest from being one."""
+
+    pairs: list[tuple[Path, Path]]  # image, mask
+    problems: list[str]  # a message for each image without exactly one mask
+    unused: list[Path]  # masks of no image
+
+
+def pair_folders(
+    images: Path,
+    masks: Path,
+    image_suffix: str = "",
+    mask_suffix: str = "",
+    keep: Callable[[str], bool] = lambda key: True,
+) -> Pairing:
+    """Images and masks of two directories, and of what is below them, that go by one key.
+
+    A key is a file's path in its directory without extension and suffix; files that lack the suffix are left out, and
+    so are keys that ``keep`` refuses. A suffix with a dot includes the extension. Raises UserError where there is no
+    directory, or nothing in it.
+    """
+    images_by_key = _by_key(images, image_suffix, skip=masks)
+    masks_by_key = _by_key(masks, mask_suffix, skip=images)
+    taken = {path for found in masks_by_key.values() for path in found} if images.resolve() == masks.resolve() else ()
+    pairs, problems, matched = [], [], set()
+    for key, found in images_by_key.items():
+        found = [path for path in found if path not in taken]
+        partners = masks_by_key.get(key, [])
+        matched.add(key)
+        if not keep(key) or not found:
+            continue
+        if not partners:
+            name = key + mask_suffix + ("" if "." in mask_suffix else ".png")
+            problems += [f"no mask for {image}: expected {masks / name}" for image in found]
+        elif len(partners) > 1:
+            problems.append(f"{len(partners)} masks for {found[0]}: {partners[0]} and {partners[1]}; keep one")
+        elif len(found) > 1:
+            problems.append(f"{len(found)} images for one mask {partners[0]}: {found[0]} and {found[1]}; keep one")
+        else:
+            pairs.append((found[0], partners[0]))
+    unused = [path for key, found in masks_by_key.items() if key not in matched and keep(key) for path in found]
+    return Pairing(pairs, problems, unused)
+
+
+def pair_list(root: Path, path: Path) -> Pairing:
+    """The pairs that a list file names, relative to ``root``. Raises UserError where it is no such list."""
+    pairs = [(root / image, root / mask) for image, mask in read_list(path)]
+    problems = [f"no file {named}, listed in {path}" for pair in pairs for named in pair if not named.exists()]
+    return Pairing([pair for pair in pairs if all(named.exists() for named in pair)], problems, [])
+
+
+def read_list(path: Path) -> list[tuple[str, str]]:
+    """The (image, mask) names in a list file, a pair a line, with a tab or a space between them.
+
+    Raises UserError where a line is no pair.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the list {path}: {getattr(error, 'strerror', error)}") from error
+    pairs = []
+    for number, line in enumerate(lines, start=1):
+        words = line.rstrip(";").split("\t" if "\t" in line else None)
+        if len(words) == 2:
+            pairs.append((words[0], words[1]))
+        elif words:
+            raise UserError(
+                f"{path}, line {number}: {line!r} is not an image and a mask with a space or a tab between them"
+            )
+    if not pairs:
+        raise UserError(f"the list {path} names no images")
+    return pairs
+
+
+def _by_key(directory: Path, suffix: str, skip: Path) -> dict[str, list[Path]]:
+    found = defaultdict(list)
+    for path in list_images(directory, skip):
+        name = path.relative_to(directory)
+        key = (name if "." in suffix else name.with_suffix("")).as_posix()
+        if key.endswith(suffix):
+            found[key.removesuffix(suffix)].append(path)
+    if not found:
+        raise UserError(f"no image in {directory} whose name ends with {suffix!r}; check its image_suffix, mask_suffix")
+    return dict(found)

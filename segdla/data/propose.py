@@ -1,0 +1,226 @@
+"""Two folders that nothing is known of: how they pair, what the masks hold, and how they may be split."""
+
+import os
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from segdla.data.dataset import Color, require_one_size
+from segdla.data.duplicates import fingerprint, near_groups
+from segdla.data.images import list_images, read_image, read_mask
+from segdla.data.labels import packed_colors, unpacked_color
+from segdla.data.pairing import pair_folders
+from segdla.errors import UserError
+
+_SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+_MOST_CLASSES = 64  # more values than that are no classes but instances, or what JPEG made of them
+
+
+class Suffixes(NamedTuple):
+    image: str
+    mask: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What reading all pairs told; ``values`` are the masks' ids, or packed colours, with their pixels."""
+
+    pairs: list[tuple[Path, Path]]  # those that could be read
+    problems: list[str]  # with the others
+    colored: bool
+    values: dict[int, int]
+    size: tuple[int, int]  # medians
+    mean: list[float]
+    std: list[float]
+    groups: list[np.ndarray]  # indices of pairs whose images nearly are the same
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Classes and how masks tell them, in the terms of a folder data set."""
+
+    classes: list[str]
+    colors: list[Color] | None = None
+    label_map: dict[int, str] | None = None
+    ignore: list[int] | None = None
+
+
+def find_suffixes(images: Path, masks: Path) -> Suffixes:
+    """What follows the common part of the names: that which pairs most images. Raises UserError where nothing does."""
+    keys, partners = (_stems(*ab) for ab in ((images, masks), (masks, images)))
+    candidates: Counter[Suffixes] = Counter()
+    for key in keys[:: max(1, len(keys) // 200)]:
+        start = bisect_left(partners, key)
+        for partner in partners[max(0, start - 2) : start + 8]:
+            common = _common(key, partner)
+            if common:
+                candidates[Suffixes(key[common:], partner[common:])] += 1
+    best, most, plainness = None, 0, None
+    for suffixes, _ in candidates.most_common(8):
+        if images.resolve() == masks.resolve() and suffixes.image == suffixes.mask:
+            continue
+        pairs = pair_folders(images, masks, *suffixes).pairs
+        if len(pairs) < max(1, most):
+            continue
+        plain = _plainness(pairs[0][1])  # of several kinds of mask, ids are meant rather than instances or colours
+        if len(pairs) > most or plain < plainness:
+            best, most, plainness = suffixes, len(pairs), plain
+    if best is None:
+        raise UserError(
+            f"no image of {images} and mask of {masks} have a name in common, such as {keys[0]} and {partners[0]}; "
+            "rename them alike, or list them in a file (data.train.list of a folder data set)"
+        )
+    return best
+
+
+def find_splits(images: Path, masks: Path) -> dict[str, str]:
+    """Sub-folders of both that are named like splits; none, where there are not both train and val."""
+    here, there = ({path.name for path in folder.iterdir() if path.is_dir()} for folder in (images, masks))
+    found = {
+        split: name for split, names in _SPLITS.items() for name in reversed(names) if name in here and name in there
+    }
+    return found if {"train", "val"} <= set(found) else {}
+
+
+def examine(
+    pairs: Sequence[tuple[Path, Path]], progress: Callable[[Collection[Future]], Iterable[Future]] = iter
+) -> Contents:
+    """Read all pairs, in threads. Raises UserError where masks hold no classes, or no pair can be read."""
+    seen, readable, problems = [], [], []
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        futures = [pool.submit(_look, *pair) for pair in pairs]
+        for pair, future in zip(pairs, progress(futures), strict=True):
+            try:
+                seen.append(future.result())
+                readable.append(pair)
+            except UserError as error:
+                problems.append(str(error))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if not readable:
+        raise UserError(f"no pair can be read: {problems[0]}")
+    kinds = {colored: pair[1] for (colored, *_), pair in zip(seen, readable, strict=True)}
+    if len(kinds) > 1:
+        raise UserError(f"{kinds[False]} holds ids but {kinds[True]} colours; make them of one kind")
+    values: Counter[int] = Counter()
+    for _, found, *_ in seen:
+        values.update(found)
+    if not 2 <= len(values) <= _MOST_CLASSES:
+        raise UserError(
+            f"the masks hold {len(values)} different {'colours' if kinds.get(True) else 'ids'}, where 2 to "
+            f"{_MOST_CLASSES} classes are expected; are files such as {readable[0][1]} the masks, and no JPEGs or "
+            "instances?"
+        )
+    sizes, means, squares, prints = (np.array(column) for column in list(zip(*seen, strict=True))[2:])
+    mean = means.mean(0)
+    std = np.sqrt(squares.mean(0) - mean**2)
+    height, width = np.median(sizes, 0).astype(int).tolist()
+    return Contents(
+        pairs=readable,
+        problems=problems,
+        colored=True in kinds,
+        values=dict(sorted(values.items())),
+        size=(height, width),
+        mean=(mean / 255).round(4).tolist(),
+        std=(std / 255).clip(0.01).round(4).tolist(),
+        groups=near_groups(prints),
+    )
+
+
+def name_labels(contents: Contents) -> Labels:
+    """Classes for what the masks hold."""
+    values = list(contents.values)
+    if contents.colored:
+        colors = [unpacked_color(value) for value in values]
+        names = ["background" if color == (0, 0, 0) else "color_{}_{}_{}".format(*color) for color in colors]
+        return Labels(names, colors=colors)
+    if values == [0, 255]:
+        return Labels(["background", "object"], label_map={0: "background", 255: "object"}, ignore=[])
+    ignore = [value for value in values if value == 255]
+    ids = [value for value in values if value != 255]
+    if len(ids) < 2:
+        raise UserError(f"the masks hold the ids {values} alone, and 255 is for what is unlabelled: no two classes")
+    names = [f"class_{i}" for i in ids]
+    in_order = ids == list(range(len(ids)))
+    return Labels(names, label_map=None if in_order else dict(zip(ids, names, strict=True)), ignore=ignore or None)
+
+
+def divide(number: int, groups: Sequence[np.ndarray], fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Indices to train on and, about a fraction of them, drawn, to validate on; no group is divided.
+
+    But where nearly all is one group, it is cut: its end is to validate on.
+    """
+    wanted = min(max(1, round(fraction * number)), number - 1)
+    alone = np.setdiff1d(np.arange(number), np.concatenate(groups)) if groups else np.arange(number)
+    units = [*groups, *alone[:, None]]
+    chosen: list[int] = []
+    for unit in np.random.default_rng(seed).permutation(len(units)):
+        if len(chosen) + len(units[unit]) <= wanted:
+            chosen += units[unit].tolist()
+    if not chosen:
+        smallest = min(units, key=len).tolist()
+        chosen = smallest if len(smallest) <= number // 2 else smallest[-wanted:]
+    return sorted(set(range(number)) - set(chosen)), sorted(chosen)
+
+
+def by_lists(pairs: Sequence[tuple[Path, Path]], images: Path, lists: Sequence[Path]) -> list[list[int]]:
+    """Indices of the pairs that each list names, a line an image: its stem, its name or its path in the folder."""
+    places: dict[str, list[int]] = {}
+    for index, (image, _) in enumerate(pairs):
+        inside = image.relative_to(images)
+        for name in {inside.as_posix(), inside.with_suffix("").as_posix(), image.name, image.stem}:
+            places.setdefault(name, []).append(index)
+    chosen = []
+    for path in lists:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the list {path}: {getattr(error, 'strerror', error)}") from error
+        names = [line.strip() for line in lines if line.strip()]
+        strangers = [name for name in names if len(places.get(name, ())) != 1]
+        if strangers or not names:
+            named = f"{strangers[0]!r}, which is not one of the images paired" if strangers else "no image"
+            raise UserError(f"{path} names {named}; give a stem, name or path in {images} on each line")
+        chosen.append([places[name][0] for name in names])
+    again = [index for index, times in Counter(chain(*chosen)).items() if times > 1]
+    if again:
+        raise UserError(f"the lists name {pairs[again[0]][0]} more than once; give each image one split")
+    return chosen
+
+
+def _stems(directory: Path, other: Path) -> list[str]:
+    return sorted(p.relative_to(directory).with_suffix("").as_posix() for p in list_images(directory, skip=other))
+
+
+def _common(key: str, partner: str) -> int:
+    """How many characters two names begin with, without a separator before what tells them apart."""
+    pairs = enumerate(zip(key, partner, strict=False))
+    common = next((i for i, (a, b) in pairs if a != b), min(len(key), len(partner)))
+    while common and key[common - 1] in "_-. /" and common < max(len(key), len(partner)):
+        common -= 1
+    return common
+
+
+def _plainness(mask: Path) -> tuple[bool, int]:
+    values = read_mask(mask)
+    return values.ndim == 3, len(np.unique(values))
+
+
+def _look(
+    image_path: Path, mask_path: Path
+) -> tuple[bool, dict[int, int], tuple[int, int], Sequence, Sequence, np.ndarray]:
+    image, mask = read_image(image_path), read_mask(mask_path)
+    require_one_size(image_path, image.shape[:2], mask_path, mask.shape[:2])
+    values, counts = np.unique(packed_colors(mask) if mask.ndim == 3 else mask, return_counts=True)
+    mean, std = (np.ravel(a) for a in cv2.meanStdDev(image))
+    found = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    return mask.ndim == 3, found, image.shape[:2], mean, std**2 + mean**2, fingerprint(image)

@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+from conftest import write
+
+from segdla.data.propose import (
+    Contents,
+    Suffixes,
+    by_lists,
+    divide,
+    examine,
+    find_splits,
+    find_suffixes,
+    name_labels,
+)
+from segdla.errors import UserError
+
+
+def make(root, *names, mask=None):
+    for name in names:
+        write(root / name, np.zeros((4, 4), np.uint8) if mask is None else mask)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "expected"),
+    [
+        (["i/1.jpg", "i/10.jpg", "i/2.jpg"], ["m/1.png", "m/10.png", "m/2.png"], ("", "")),
+        (["i/a/1.png", "i/b/1.png"], ["m/a/1_L.png", "m/b/1_L.png"], ("", "_L")),
+        (["i/1_rgb.png", "i/2_rgb.png"], ["m/1_gt.bmp", "m/2_gt.bmp"], ("_rgb", "_gt")),
+    ],
+)
+def test_suffixes_are_found(tmp_path, images, masks, expected):
+    make(tmp_path, *images, *masks)
+    assert find_suffixes(tmp_path / "i", tmp_path / "m") == Suffixes(*expected)
+
+
+def test_in_one_folder_masks_are_told_by_their_suffix(tmp_path):
+    make(tmp_path, "1.png", "1_mask.png", "2.png", "2_mask.png")
+    assert find_suffixes(tmp_path, tmp_path) == Suffixes("", "_mask")
+
+
+def test_of_several_kinds_of_mask_ids_are_taken(tmp_path):
+    for stem in ("1", "2"):
+        make(tmp_path, f"i/{stem}_rgb.png", f"m/{stem}_color.png", mask=np.zeros((4, 4, 3), np.uint8))
+        make(tmp_path, f"m/{stem}_instance.png", mask=np.arange(16, dtype=np.uint16).reshape(4, 4) * 1000)
+        make(tmp_path, f"m/{stem}_label.png", mask=np.arange(16, dtype=np.uint8).reshape(4, 4) % 3)
+    assert find_suffixes(tmp_path / "i", tmp_path / "m") == Suffixes("_rgb", "_label")
+
+
+def test_names_that_have_nothing_in_common(tmp_path):
+    make(tmp_path, "i/a.png", "m/b/c.png")
+    with pytest.raises(UserError, match=r"name in common, such as a and b/c"):
+        find_suffixes(tmp_path / "i", tmp_path / "m")
+
+
+def test_folders_named_like_splits(tmp_path):
+    make(
+        tmp_path, "i/training/1.png", "i/val/2.png", "i/other/3.png", "m/training/1.png", "m/val/2.png", "m/other/3.png"
+    )
+    assert find_splits(tmp_path / "i", tmp_path / "m") == {"train": "training", "val": "val"}
+    assert find_splits(tmp_path / "i", tmp_path / "m" / "val") == {}
+
+
+def examined(root, *masks):
+    for number, mask in enumerate(masks):
+        noise = np.random.default_rng(number).integers(0, 256, (*mask.shape[:2], 3), np.uint8)
+        make(root, f"i/{number}.png", mask=noise)
+        make(root, f"m/{number}.png", mask=mask)
+    return examine([(root / f"i/{n}.png", root / f"m/{n}.png") for n in range(len(masks))])
+
+
+def test_what_masks_hold(tmp_path):
+    contents = examined(tmp_path, np.array([[0, 1, 1, 255]], np.uint8), np.array([[0, 0, 3, 3]], np.uint8))
+    assert not contents.colored
+    assert contents.values == {0: 3, 1: 2, 3: 2, 255: 1}
+    assert contents.size == (1, 4)
+
+
+def test_colours_that_masks_hold(tmp_path):
+    contents = examined(tmp_path, np.array([[[0, 0, 255], [0, 0, 0]]], np.uint8))  # BGR
+    assert contents.colored and contents.values == {0: 1, 255 << 16: 1}
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ([np.arange(100, dtype=np.uint8)[None]], "hold 100 different ids"),
+        ([np.zeros((2, 2), np.uint8)], "hold 1 different ids"),
+        ([np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3), np.uint8)], r"0\.png holds ids but .*1\.png colours"),
+    ],
+)
+def test_masks_that_are_no_classes(tmp_path, masks, message):
+    with pytest.raises(UserError, match=message):
+        examined(tmp_path, *masks)
+
+
+def test_pairs_that_can_not_be_read_are_left_out(tmp_path):
+    make(tmp_path, "a.png", "wide.png", mask=np.zeros((2, 3), np.uint8))
+    make(tmp_path, "b.png", mask=np.array([[0, 1]], np.uint8))
+    (tmp_path / "empty.png").touch()
+    a, b, wide, empty = (tmp_path / f"{name}.png" for name in ("a", "b", "wide", "empty"))
+    contents = examine([(a, wide), (b, b), (a, empty), (a, b)])
+    assert contents.pairs == [(a, wide), (b, b)] and contents.values == {0: 7, 1: 1}
+    assert "empty.png is not an image" in contents.problems[0] and "is 2x3" in contents.problems[1]
+    with pytest.raises(UserError, match=r"no pair can be read: .*empty"):
+        examine([(a, empty)])
+
+
+def labels(*values, colored=False):
+    return name_labels(Contents([], [], colored, dict.fromkeys(values, 1), (8, 8), [], [], []))
+
+
+def test_labels_of_ids_in_order():
+    assert labels(0, 1, 2, 255).classes == ["class_0", "class_1", "class_2"]
+    assert labels(0, 1, 2, 255).label_map is None and labels(0, 1, 2, 255).ignore == [255]
+    assert labels(0, 1).ignore is None
+
+
+def test_labels_of_ids_with_gaps():
+    assert labels(7, 26).label_map == {7: "class_7", 26: "class_26"}
+
+
+def test_binary_masks_have_a_background_and_an_object():
+    assert labels(0, 255).label_map == {0: "background", 255: "object"} and labels(0, 255).ignore == []
+
+
+def test_labels_of_colours():
+    named = labels(0, 128 << 16 | 64, colored=True)
+    assert named.colors == [(0, 0, 0), (128, 0, 64)] and named.classes == ["background", "color_128_0_64"]
+
+
+def test_one_class_and_what_is_unlabelled_is_too_little():
+    with pytest.raises(UserError, match="no two classes"):
+        labels(1, 255)
+
+
+def test_splits_divide_no_group():
+    groups = [np.arange(10, 18), np.array([30, 31])]
+    for seed in range(20):
+        train, val = divide(40, groups, 0.25, seed)
+        assert sorted(train + val) == list(range(40))
+        assert 5 <= len(val) <= 10
+        for group in groups:
+            assert set(group.tolist()) <= set(train) or set(group.tolist()) <= set(val)
+    assert divide(40, groups, 0.25, 0) == divide(40, groups, 0.25, 0) != divide(40, groups, 0.25, 1)
+
+
+def test_a_set_of_one_sequence_is_cut():
+    assert divide(10, [np.arange(10)], 0.2, 0) == (list(range(8)), [8, 9])
+
+
+def test_lists_of_names(tmp_path):
+    pairs = [(tmp_path / "i" / name, tmp_path / "m") for name in ("x/1.png", "y/1.png", "y/2.png")]
+    for name, lines in (("a", "x/1\n2.png\n"), ("b", "y/1.png\n"), ("c", "1\n"), ("d", "2\n"), ("e", "")):
+        (tmp_path / name).write_text(lines, encoding="utf-8")
+
+    def chosen(*names):
+        return by_lists(pairs, tmp_path / "i", [tmp_path / name for name in names])
+
+    assert chosen("a", "b") == [[0, 2], [1]]
+    with pytest.raises(UserError, match="names '1', which is not one of"):  # it is two
+        chosen("a", "c")
+    with pytest.raises(UserError, match=r"2\.png more than once"):
+        chosen("a", "d")
+    with pytest.raises(UserError, match="names no image"):
+        chosen("a", "e")

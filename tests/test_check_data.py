@@ -1,0 +1,136 @@
+"""The doctor as a tool."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import ROOT, write
+
+from segdla.checkpoint import read_weights
+from segdla.data.images import read_image
+from segdla.data.scenes import Scenes
+
+
+def test_a_sound_set(tool, two_folders, tmp_path, capsys):
+    assert tool("check_data")(two_folders, "data.ignore=[255]") == 0
+    said = capsys.readouterr().out
+    assert "nothing that would hurt training" in said and "class_weights: [" in said
+    report = json.loads((tmp_path / "check_two_folders" / "report.json").read_text(encoding="utf-8"))
+    assert report["serious"] is False and report["splits"]["train"]["images"] == 4
+    sheet = read_image(tmp_path / "check_two_folders" / "contact.png")
+    assert sheet.shape[0] >= 2 * 200  # six images in rows of four
+
+
+def test_a_set_with_faults(tool, two_folders, tmp_path, capsys):
+    (tmp_path / "set" / "train" / "images" / "scene 1.png").write_bytes(b"")
+    write(tmp_path / "set" / "val" / "masks" / "scene 4.png", np.full((40, 56), 77, np.uint8))
+    (tmp_path / "set" / "val" / "masks" / "scene 5.png").unlink()
+    assert tool("check_data")(two_folders, "--output", "out") == 1
+    said = capsys.readouterr().out
+    assert "scene 1.png" in said and "label id 77 (2240 pixels)" in said and "no mask for" in said
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert {"unreadable image", "unknown labels", "image without mask"} <= {f["kind"] for f in report["findings"]}
+
+
+def test_a_set_that_is_not_there(tool, two_folders, tmp_path, capsys):
+    assert tool("check_data")(two_folders, "data.root=nowhere", "--output", "out") == 1
+    assert "unusable split" in capsys.readouterr().out
+    assert (tmp_path / "out" / "report.json").is_file()
+
+
+def test_a_published_set_may_lack_its_test_split(tool, tmp_path):
+    for index, split in enumerate(("train", "val")):
+        image, ids = Scenes("train", 2, (40, 56)).read(index)
+        write(tmp_path / "camvid" / split / "a.jpg", image)
+        write(tmp_path / "camvid" / f"{split}annot" / "a.png", np.where(ids > 8, 11, ids).astype(np.uint8))
+    tool("check_data")(ROOT / "configs" / "camvid_dla34.yaml", "data.root=camvid", "--output", "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert set(report["splits"]) == {"train", "val"}
+    assert "unusable split" not in {finding["kind"] for finding in report["findings"]}
+
+
+def test_results_overwrite_nothing(tool, two_folders, tmp_path):
+    for _ in range(2):
+        tool("check_data")(two_folders)
+    assert (tmp_path / "check_two_folders-2" / "report.json").is_file()
+
+
+def test_what_to_check_must_be_said(fails):
+    assert "name a config" in fails("check_data")
+
+
+def folders(root, form):
+    """Fourteen scenes and their masks in a form that people have; the directories."""
+    scenes = Scenes("train", 14, (40, 56))
+    for index in range(len(scenes)):
+        image, ids = scenes.read(index)
+        ids = np.where(ids == 255, 0, ids).astype(np.uint8)
+        name = f"city {index % 2}/Straße_{index:02}"
+        mask, suffix = {
+            "ids": (ids, ".png"),
+            "binary": (np.where(ids == 2, 255, 0).astype(np.uint8), "_mask.bmp"),
+            "colours": (np.array(scenes.classes.palette, np.uint8)[ids][..., ::-1], "_L.png"),
+            "sixteen bits with gaps": (ids.astype(np.uint16) * 1000 + 7, ".tif"),
+        }[form]
+        write(root / "photos" / f"{name}.jpg", image[..., ::-1])
+        write(root / "labels" / f"{name}{suffix}", mask)
+    return root / "photos", root / "labels"
+
+
+@pytest.mark.parametrize("form", ["ids", "binary", "colours", "sixteen bits with gaps"])
+def test_two_folders_to_a_model(tool, tmp_path, capsys, form):
+    images, masks = folders(tmp_path / "my set", form)
+    assert tool("check_data")("--images", images, "--masks", masks, "--write", "configs/mine.yaml") == 0
+    said = capsys.readouterr().out
+    assert "14 pairs" in said and "python tools/train.py configs/mine.yaml" in said
+    small = ["model.backbone=dla46_c", "train.epochs=1", "train.device=cpu", "data.workers=0", "train.batch_size=4"]
+    assert tool("train")("configs/mine.yaml", *small) == 0
+    card = read_weights(tmp_path / "runs" / "mine" / "best.safetensors").card
+    assert len(card["classes"]) == (2 if form == "binary" else len(Scenes.classes))
+    if form == "colours":
+        assert sorted(map(tuple, card["palette"])) == sorted(Scenes.classes.palette)
+
+
+def test_folders_that_are_split_stay_so(tool, two_folders, tmp_path):
+    for kind in ("images", "masks"):
+        for split in ("train", "val"):
+            (tmp_path / "set" / split / kind).rename(tmp_path / "set" / f"{kind}-{split}")
+        (tmp_path / "set" / kind).mkdir()
+        for split in ("train", "val"):
+            (tmp_path / "set" / f"{kind}-{split}").rename(tmp_path / "set" / kind / split)
+    assert tool("check_data")("--images", "set/images", "--masks", "set/masks", "--write", "mine.yaml") == 0
+    assert not list(tmp_path.glob("mine_*.txt"))
+    assert tool("check_data")("mine.yaml", "--output", "out") == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert [report["splits"][split]["images"] for split in ("train", "val")] == [4, 2]
+
+
+def test_what_can_not_be_read_is_left_out_and_told(tool, tmp_path, capsys):
+    images, masks = folders(tmp_path / "set", "ids")
+    (images / "city 0" / "Straße_04.jpg").write_bytes(b"")
+    (masks / "city 1" / "Straße_05.png").unlink()
+    assert tool("check_data")("--images", images, "--masks", masks, "--write", "mine.yaml") == 0
+    said = capsys.readouterr().out
+    assert "12 pairs" in said and "(and 1 more)" in said
+    assert tool("check_data")("mine.yaml") == 0
+
+
+def test_given_lists_make_the_split(tool, tmp_path):
+    images, masks = folders(tmp_path / "set", "ids")
+    for name, numbers in (("train.txt", range(10)), ("val.txt", range(10, 12)), ("test.txt", range(12, 14))):
+        (tmp_path / name).write_text("".join(f"Straße_{i:02}\n" for i in numbers), encoding="utf-8")
+    lists = ("--lists", "train.txt", "val.txt", "test.txt")
+    assert tool("check_data")("--images", images, "--masks", masks, "--write", "mine.yaml", *lists) == 0
+    assert "Straße_11.jpg\tlabels/city 1/Straße_11.png" in (tmp_path / "mine_val.txt").read_text(encoding="utf-8")
+    assert len((tmp_path / "mine_test.txt").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_wrong_words_to_the_draft(tool, fails, tmp_path):
+    images, masks = folders(tmp_path / "set", "ids")
+    both = ("--images", images, "--masks", masks)
+    assert "takes --images DIR" in fails("check_data", *both)
+    assert "--fraction is" in fails("check_data", *both, "--write", "a.yaml", "--fraction", "2")
+    assert "no directory none" in fails("check_data", "--images", "none", "--masks", masks, "--write", "a.yaml")
+    (tmp_path / "a.yaml").write_text("mine", encoding="utf-8")
+    assert "a.yaml exists" in fails("check_data", *both, "--write", "a.yaml")
+    assert (tmp_path / "a.yaml").read_text(encoding="utf-8") == "mine"

@@ -1,0 +1,72 @@
+"""From config to a run: what a user can ask for, and what is answered."""
+
+import pytest
+import torch
+
+from segdla import build, config, training
+from segdla.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+def settings(*overrides):
+    return config.parse({"data": {"dataset": "scenes"}}, overrides)
+
+
+@pytest.mark.parametrize(
+    ("asked", "capability", "found"),
+    [
+        ("fp32", "AVX2", "fp32"),
+        ("tf32", "AVX512", "fp32"),
+        ("bf16", "AVX512", "bf16"),
+        ("bf16", "AVX2", "fp32"),
+        ("fp16", "AVX512", "bf16"),
+        ("fp16", "AVX2", "fp32"),
+    ],
+)
+def test_the_nearest_precision_is_used_and_said(asked, capability, found, monkeypatch, capsys):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert build.precision(asked, CPU) == found
+    assert (f"cpu has no {asked}: computing in {found}" in capsys.readouterr().out) == (asked != found)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_out_of_memory_names_three_settings_and_their_values(error):
+    asked = settings("train.accumulate=2", "train.batch_size=8", "data.crop=[64, 96]")
+    with pytest.raises(UserError) as answer, training.answering_memory(asked, CPU):
+        raise error
+    for words in ("train.accumulate (now 2", "data.crop (now 64x96)", "train.batch_size (now 8)"):
+        assert words in str(answer.value)
+
+
+def test_other_errors_keep_their_traceback():
+    with pytest.raises(RuntimeError, match="a bug"), training.answering_memory(settings(), CPU):
+        raise RuntimeError("a bug")
+
+
+def test_unreadable_images_are_left_out_by_choice(two_folders, tool, tmp_path, capfd, fails):
+    (tmp_path / "set" / "train" / "images" / "scene 2.png").write_bytes(b"broken")
+    assert "scene 2.png" in fails("train", two_folders)
+    assert tool("train")(two_folders, "data.unreadable=skip", "train.epochs=2") == 0
+    assert "left out: " in capfd.readouterr().out
+    assert '"unreadable": ' in (tmp_path / "runs" / "two_folders" / "metrics.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_run_that_had_no_state_yet_is_resumed_from_its_start(two_folders, tool, tmp_path):
+    assert tool("train")(two_folders, "--name", "whole") == 0
+    run = tmp_path / "runs" / "begun"
+    run.mkdir()
+    (run / "config.yaml").write_text((tmp_path / "runs" / "whole" / "config.yaml").read_text(encoding="utf-8"))
+    assert tool("train")("--resume", run) == 0
+    states = [torch.load(tmp_path / "runs" / name / "last.pt", weights_only=True) for name in ("whole", "begun")]
+    assert all(torch.equal(tensor, states[1]["model"][name]) for name, tensor in states[0]["model"].items())
+
+
+def test_the_summary_tells_what_will_happen(two_folders, tool, capsys):
+    assert tool("train")(two_folders, "train.accumulate=2") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "M parameters" in said and "GMAC for a crop of 32x64" in said
+    assert "4 images to train on, 2 to validate" in said
+    assert "1 epochs of 2 steps of 2 images (in 2 parts of 1): 2 steps" in said
