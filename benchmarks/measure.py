@@ -1,7 +1,9 @@
 """What the measurements share: alternating runs, medians, and a record of the machine."""
 
+import ctypes
 import json
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -15,12 +17,13 @@ RESULTS = Path(__file__).parent / "results"
 def alternating(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median seconds of each; the first round is a warm-up.
 
-    Run in turn, so that all see the same machine, and each round begins with another: who follows whom matters too.
+    Run in turn, so that all see the same machine, and in a new order each round: who follows whom matters too, because
+    memory is left as the one before liked it.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    order = list(contenders.items())
+    order, shuffle = list(contenders.items()), random.Random(0).shuffle
     for _ in range(1 + rounds):
-        order = order[1:] + order[:1]
+        shuffle(order)
         for name, work in order:
             started = time.perf_counter()
             work()
@@ -28,6 +31,14 @@ def alternating(contenders: dict[str, Callable[[], object]], rounds: int) -> dic
                 torch.cuda.synchronize()
             times[name].append(time.perf_counter() - started)
     return {name: statistics.median(spent[1:]) for name, spent in times.items()}
+
+
+def keep_memory() -> None:
+    """Let glibc keep freed memory: given back, each contender would pay for what the one before it left."""
+    if platform.libc_ver()[0] == "glibc":
+        trim_threshold, mmap_threshold = -1, -3
+        for parameter in (trim_threshold, mmap_threshold):
+            ctypes.CDLL(None).mallopt(parameter, 2**31 - 1)
 
 
 def machine(device: torch.device) -> dict[str, object]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from measure import alternating, machine, write
+from measure import alternating, keep_memory, machine, write
 from torch import Tensor, nn
 
 from segdla import build, config, engine
@@ -144,6 +144,7 @@ def main() -> None:
     batch = args.batch or (2 if on_cpu else 16)
     steps = 3 if on_cpu else 20
     torch.backends.cudnn.benchmark = True
+    keep_memory()
 
     contenders = {
         "ours, stride 4": partial(engine_loop, partial(ours, 4)),
