@@ -176,7 +176,14 @@ def main() -> None:
             f"{name:20} {spent / reference:5.2f} x ours  {1000 * spent:7.0f} ms  {batch / spent:6.1f} images/s  "
             f"{memory[name]:6.0f} MiB  {' '.join(forms[name])}"
         )
-    write(f"training_step_{device.type}", {"batch": batch, "size": size, **machine(device), "contenders": rows})
+    overhead = {}
+    for stride in (2, 4):  # a difference of percents takes more rounds, and nobody in between
+        pair = {name: loops[f"{name}, stride {stride}"] for name in ("ours", "bare loop")}
+        spent = alternating(pair, 3 * args.rounds)
+        overhead[f"stride {stride}"] = spent["ours"] / spent["bare loop"]
+        print(f"our engine / bare loop, stride {stride}: {overhead[f'stride {stride}']:.3f}")
+    result = {"batch": batch, "size": size, **machine(device), "contenders": rows, "engine_over_bare_loop": overhead}
+    write(f"training_step_{device.type}", result)
 
 
 if __name__ == "__main__":

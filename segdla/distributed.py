@@ -89,7 +89,7 @@ def on_main(work: Callable[[], Result]) -> Result:
     """
     if world_size() == 1:
         return work()
-    dist.barrier()
+    highest(0)  # a barrier between the hosts; torch's own would be the devices', which may not be chosen yet
     said: list[Any] = [None]
     if is_main():
         try:

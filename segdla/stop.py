@@ -54,14 +54,9 @@ def until_stopped(items: Iterable[Item], stop: StopSignal) -> Iterator[Item]:
             item = None if stop.requested else next(iterator, None)
         except UserError as raised:
             error = raised
-        except RuntimeError as raised:
+        except RuntimeError:
             if not stop.requested:  # else the signal went to the loader's workers too, and they are gone
-                if "DataLoader worker" not in str(raised):
-                    raise
-                error = UserError(
-                    "a loader process was killed, as the system does when memory runs out; lower data.workers, and go "
-                    "on with --resume"
-                )
+                raise
         verdict = distributed.highest(_FAILED if error else _END if item is None else _GO_ON)
         if error:
             raise error

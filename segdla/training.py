@@ -40,13 +40,18 @@ def resume_from(run: Path, training: Training) -> None:
 
 @contextmanager
 def answering_memory(config: Config, on: torch.device) -> Iterator[None]:
-    """Raises UserError, naming what to change, where memory does not suffice."""
+    """Raises UserError, naming what to change, where the device's memory or the host's does not suffice."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        t, (height, width) = config.train, config.data.crop
+        if "DataLoader worker" in str(error):  # torch raises it wherever the main thread is by then
+            raise UserError(
+                "a loader process was killed, as the system does when memory runs out; lower data.workers (now "
+                f"{build.num_workers(config)}), and go on with --resume"
+            ) from error
         if type(error) is RuntimeError and "allocate memory" not in str(error):
             raise
-        t, (height, width) = config.train, config.data.crop
         raise UserError(
             f"out of memory on {on}: raise train.accumulate (now {t.accumulate}: the same training in smaller parts), "
             f"or lower data.crop (now {height}x{width}) or train.batch_size (now {t.batch_size})"

@@ -314,15 +314,6 @@ def test_segmenter_predicts_at_the_images_size():
         segmenter.predict(np.zeros((21, 35, 3), np.float32))
 
 
-def test_a_killed_worker_is_answered():
-    def losing_a_worker():
-        yield 1
-        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
-
-    with pytest.raises(UserError, match=r"a loader process was killed.* lower data\.workers"):
-        list(until_stopped(losing_a_worker(), StopSignal()))
-
-
 def test_an_error_of_ours_keeps_its_traceback():
     def broken():
         yield 1

@@ -41,6 +41,14 @@ def test_out_of_memory_names_three_settings_and_their_values(error):
         assert words in str(answer.value)
 
 
+def test_a_killed_loader_process_is_answered():
+    with (
+        pytest.raises(UserError, match=r"a loader process was killed.* lower data\.workers \(now 3\)"),
+        training.answering_memory(settings("data.workers=3"), CPU),
+    ):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+
 def test_other_errors_keep_their_traceback():
     with pytest.raises(RuntimeError, match="a bug"), training.answering_memory(settings(), CPU):
         raise RuntimeError("a bug")
