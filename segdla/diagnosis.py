@@ -31,13 +31,12 @@ def say(report: Report) -> None:
         console.print(_made_of(report.splits))
         console.print(_classes(report.splits))
         split = report.splits.get("train", next(iter(report.splits.values())))
-        # A class that never occurs has no weight; the config wants one.
-        median, enet = ([w or 1.0 for w in ws] for ws in (split.median_frequency_weights, split.enet_weights))
+        median, enet = list(split.median_frequency_weights), list(split.enet_weights)
         console.print(
             f"to paste, if you want them:\n"
             f"  model: {{mean: {split.mean}, std: {split.std}}}\n"
-            f"  train: {{class_weights: {median}}}  # median frequency\n"
-            f"  train: {{class_weights: {enet}}}  # ENet's",
+            f"  loss: {{class_weights: {median}}}  # median_frequency computes these\n"
+            f"  loss: {{class_weights: {enet}}}  # enet computes these",
             soft_wrap=True,
             markup=False,
         )

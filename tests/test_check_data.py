@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT, write
 
+from segdla import config
 from segdla.checkpoint import read_weights
 from segdla.data.images import read_image
 from segdla.data.scenes import Scenes
@@ -14,7 +16,11 @@ from segdla.data.scenes import Scenes
 def test_a_sound_set(tool, two_folders, tmp_path, capsys):
     assert tool("check_data")(two_folders, "data.ignore=[255]") == 0
     said = capsys.readouterr().out
-    assert "nothing that would hurt training" in said and "class_weights: [" in said
+    assert "nothing that would hurt training" in said
+    pasted = [yaml.safe_load(line) for line in said.splitlines() if line.startswith(("  model: {", "  loss: {"))]
+    assert len(pasted) == 3
+    for lines in pasted:
+        config.parse({**yaml.safe_load(two_folders.read_text(encoding="utf-8")), **lines})
     report = json.loads((tmp_path / "check_two_folders" / "report.json").read_text(encoding="utf-8"))
     assert report["serious"] is False and report["splits"]["train"]["images"] == 4
     sheet = read_image(tmp_path / "check_two_folders" / "contact.png")

@@ -43,7 +43,7 @@ class LossConfig(Section):
     """Lovasz-softmax, a surrogate of the IoU."""
     boundary: NonNegative = 0.0
     """One minus the boundaries' F1 score, with a tolerance of two pixels."""
-    class_weights: tuple[PositiveFloat, ...] | Literal["median_frequency", "enet"] | None = None
+    class_weights: tuple[NonNegative, ...] | Literal["median_frequency", "enet"] | None = None
     """Of cross_entropy and ohem: a number a class, in the order of the classes, or computed from the training masks."""
     label_smoothing: Fraction = 0.0
     """Of cross_entropy: the share of the target that is spread over all classes."""
