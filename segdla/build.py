@@ -36,7 +36,7 @@ def device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if name == "cuda" and distributed.launched():
+    if name == "cuda":
         name = f"cuda:{distributed.local_rank()}"
     try:
         torch.zeros(1, device=name).item()

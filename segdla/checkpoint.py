@@ -62,8 +62,8 @@ def read_training(run: Path) -> dict[str, Any] | None:
     return read_torch_file(run / LAST) if (run / LAST).is_file() else None
 
 
-def save_config(path: Path, text: str) -> None:
-    """Write a run's config, whole or not at all."""
+def save_text(path: Path, text: str) -> None:
+    """Write a file of a run, whole or not at all."""
     _write_whole(path, lambda file: file.write(text.encode()))
 
 

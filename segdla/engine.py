@@ -57,8 +57,7 @@ def train(
                     plan.save_every - training.step % plan.save_every,
                 )
                 train_steps(training, learner, loss, islice(steps, to_go), log, plan, stop)
-            if distributed.is_main():
-                save_training(plan.run / LAST, training.state_dict())
+            distributed.on_main(lambda: save_training(plan.run / LAST, training.state_dict()))
     return training.evaluated == plan.num_steps
 
 
@@ -102,8 +101,9 @@ def report(training: Training, meter: Meter, log: RunLog | None, plan: Plan) -> 
         return
     unreadable = meter.unreadable
     losses, names, speed = meter.read()
-    for message in unreadable:
-        console.print(f"left out: {message}", soft_wrap=True)
+    if "unreadable" in speed:
+        for message in (message for messages in distributed.gathered(unreadable) for message in messages):
+            console.print(f"left out: {message}", soft_wrap=True)
     for value, images in zip(losses, names, strict=True):
         if not math.isfinite(value):
             raise UserError(f"the loss is {value} on {_together(images)}; {_remedy(training, plan)}")
@@ -162,9 +162,11 @@ def validate(training: Training, images: WholeImages, log: RunLog | None, card: 
     better = scores["mean_iou"] > training.best
     if better:
         training.best = scores["mean_iou"]
-    if log is None:
-        return
-    if better:
-        scored = {"split": "val", "protocol": card["protocol"], **scores}
-        save_weights(plan.run / BEST, network.state_dict(), {**card, "scores": scored, "step": training.step})
-    log.evaluation(training.step, training.step // plan.steps_per_epoch, scores, better, samples)
+
+    def keep() -> None:
+        if better:
+            scored = {"split": "val", "protocol": card["protocol"], **scores}
+            save_weights(plan.run / BEST, network.state_dict(), {**card, "scores": scored, "step": training.step})
+        log.evaluation(training.step, training.step // plan.steps_per_epoch, scores, better, samples)
+
+    distributed.on_main(keep)

@@ -61,7 +61,8 @@ def class_weights(config: LossConfig, source: Source) -> Sequence[float] | None:
     """A weight a class, as given or as counted in the training masks. Raises UserError where they don't fit."""
     given, names = config.class_weights, source.classes.names
     if isinstance(given, str):
-        pixels, present = count_pixels(source, partial(progress, description="counting pixels"))
+        counting = partial(progress, description="counting pixels")
+        pixels, present = distributed.on_main(lambda: count_pixels(source, counting))
         found = median_frequency_weights(pixels, present) if given == "median_frequency" else enet_weights(pixels)
         if distributed.is_main():
             words = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, found, strict=True))
@@ -95,7 +96,8 @@ def parameter_groups(network: nn.Module, t: TrainConfig) -> list[dict]:
 
 def start(t: TrainConfig, network: nn.Module, plan: Plan) -> Training:
     """The network with all that trains it, at step 0."""
-    fused = plan.device.type in ("cpu", "cuda")
+    # Fused SGD keeps uninitialised memory for momentum where the scaler turns the very first step down.
+    fused = plan.device.type in ("cpu", "cuda") and (t.optimizer, plan.precision) != ("sgd", "fp16")
     return Training(
         network,
         OPTIMIZERS[t.optimizer](parameter_groups(network, t), t, fused=fused),

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.table import Table
 
+from segdla.checkpoint import save_text
 from segdla.errors import UserError
 from segdla.visualize import sample_grid, write_curves, write_image
 
@@ -97,7 +98,7 @@ class RunLog:
             for record in _read_records(self.metrics)
             if record["step"] <= (evaluated if "mean_iou" in record else first_step)
         ]
-        self.metrics.write_text("".join(json.dumps(_plain(record)) + "\n" for record in self.records), encoding="utf-8")
+        save_text(self.metrics, "".join(json.dumps(_plain(record)) + "\n" for record in self.records))
         self.events = SummaryWriter(str(folder), purge_step=first_step + 1)
         self.bar = Progress(
             MofNCompleteColumn(), BarColumn(None), TextColumn("{task.fields[status]}"),
@@ -174,8 +175,13 @@ class RunLog:
 def _read_records(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]  # a killed run may leave half a line
+    records = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:  # a killed run, or a power cut, may leave half a line: what follows it is not to be trusted
+            break
+    return records
 
 
 def _plain(value: Any) -> Any:

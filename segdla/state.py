@@ -77,6 +77,7 @@ class Training:
         names = [name for group in state["param_groups"] for name in group["param_names"]]
         return {
             "model": self.model.state_dict(),
+            "optimizer_name": type(self.optimizer).__name__,
             "optimizer": {names[index]: values for index, values in state["state"].items()},
             "scaler": self.scaler.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
@@ -91,6 +92,8 @@ class Training:
         self.model.load_state_dict(state["model"])
         fresh = self.optimizer.state_dict()
         names = [name for group in fresh["param_groups"] for name in group["param_names"]]
+        if state["optimizer_name"] != type(self.optimizer).__name__:
+            raise ValueError("the state is of another optimizer")
         if state["optimizer"] and set(state["optimizer"]) != set(names):
             raise ValueError("the optimizer's state is of other parameters")
         moments = {index: state["optimizer"][name] for index, name in enumerate(names) if state["optimizer"]}

@@ -5,12 +5,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from segdla import __version__, build, build_data, distributed, engine, learning
 from segdla import config as configs
-from segdla.checkpoint import CONFIG, LAST, read_training, save_config
+from segdla.checkpoint import CONFIG, read_training, save_text
 from segdla.config import Config
 from segdla.data.check import quick_check
 from segdla.data.dataset import Classes, SegmentationDataset, Source
@@ -25,11 +26,8 @@ from segdla.state import Plan, Training
 _STAND_INS = 16  # unreadable samples in a row after which the data set, and not a sample, is what is wrong
 
 
-def resume_from(run: Path, training: Training) -> None:
-    """Bring a training state to where the run ended, if only at its start. Raises UserError where it does not fit."""
-    state = distributed.on_main(lambda: read_training(run))
-    if state is None:
-        return
+def resume_from(run: Path, state: dict[str, Any], training: Training) -> None:
+    """Bring a training to the state in which the run ended. Raises UserError where it does not fit."""
     try:
         training.load_state_dict(state)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -45,12 +43,12 @@ def answering_memory(config: Config, on: torch.device) -> Iterator[None]:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         t, (height, width) = config.train, config.data.crop
-        if "DataLoader worker" in str(error):  # torch raises it wherever the main thread is by then
+        if "DataLoader worker (pid" in str(error):  # torch raises it wherever the main thread is by then
             raise UserError(
                 "a loader process was killed, as the system does when memory runs out; lower data.workers (now "
                 f"{build.num_workers(config)}), and go on with --resume"
             ) from error
-        if type(error) is RuntimeError and "allocate memory" not in str(error):
+        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "allocate memory" not in str(error):
             raise
         raise UserError(
             f"out of memory on {on}: raise train.accumulate (now {t.accumulate}: the same training in smaller parts), "
@@ -65,6 +63,8 @@ def datasets(config: Config) -> tuple[SegmentationDataset, Source]:
     for source in (validation,) if may_skip else (training, validation):
         quick_check(source)  # a data set that is wrong throughout is answered at once
     transform = TrainingTransform(config.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.balance, a.transforms)
+    if may_skip and getattr(config.data, "cache", "none") != "none" and distributed.is_main():
+        console.print("data.unreadable is skip, so training reads the files themselves: data.cache is for validation")
     cached = training if may_skip else build_data.cached(config, training, "train")
     dataset = SegmentationDataset(cached, transform, config.train.seed, _STAND_INS if may_skip else 0)
     if isinstance(dataset[0, 0], UserError):
@@ -107,7 +107,7 @@ def open_run(config: Config, run: Path, resume: bool) -> None:
     except OSError as error:
         raise UserError(f"cannot write {run}: {error.strerror}; choose another --runs, or make room") from error
     try:
-        save_config(run / CONFIG, configs.dump(config))
+        save_text(run / CONFIG, configs.dump(config))
     except UserError:
         if not resume:
             run.rmdir()
@@ -134,7 +134,8 @@ def train(config: Config, run: Path, resume: bool) -> bool:
     classes = dataset.source.classes
     objective = learning.loss(config.loss, dataset.source, on)
     network = build.model(config, len(classes))
-    if config.model.weights and not resume:
+    state = distributed.on_main(lambda: read_training(run)) if resume else None  # None: it ended before it had any
+    if config.model.weights and state is None:
         load_weights(network, read_state_dict(config.model.weights), config.model.weights)
     network = learning.prepared(network, t, on)
 
@@ -154,8 +155,8 @@ def train(config: Config, run: Path, resume: bool) -> bool:
         save_every=t.save_every,
     )
     training = learning.start(t, network, plan)
-    if resume:
-        resume_from(run, training)
+    if state is not None:
+        resume_from(run, state, training)
         if training.evaluated >= plan.num_steps or training.step > plan.num_steps:
             done = -(-training.step // steps_per_epoch)
             raise UserError(
@@ -199,6 +200,6 @@ def train(config: Config, run: Path, resume: bool) -> bool:
                 plan,
             )
     except UserError:
-        if distributed.is_main() and not resume and not (run / LAST).exists():  # leave no husk of a run
+        if distributed.is_main() and not resume and training.step == 0:  # leave no husk of a run
             shutil.rmtree(run)
         raise

@@ -128,4 +128,7 @@ def write_curves(path: Path, records: Sequence[dict]) -> None:
             axis.plot(*zip(*points, strict=True), color="tab:blue", marker="." if len(points) < 60 else "")
         axis.set(xlabel="step", title=label)
         axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; make room") from error

@@ -71,11 +71,11 @@ def test_a_submission_goes_on(run, tool, tree, tmp_path, capsys):
     assert not (tmp_path / "out.zip.parts").exists()
 
 
-def test_two_processes_score_and_submit_as_one(run, tool, tmp_path):
-    assert run_together(run_tool, "test", run, "--device", "cpu") == [0, 0]
+def test_two_processes_score_and_submit_as_one(run, tool, tree, tmp_path):
+    assert run_together(run_tool, "test", run, f"data.root={tree}", "--device", "cpu") == [0, 0]
     assert tool("test")(run, "--device", "cpu") == 0
     assert result(run, "eval_val")["official"] == result(run, "eval_val-2")["official"]
-    words = (run, "--device", "cpu", "--split", "test", "--submission", tmp_path / "out.zip")
+    words = (run, f"data.root={tree}", "--device", "cpu", "--split", "test", "--submission", tmp_path / "out.zip")
     assert run_together(run_tool, "test", *words) == [0, 0]
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert len(archive.namelist()) == 3

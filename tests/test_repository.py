@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "segdla.scores": {"segdla.placement"},
     "segdla.inference": {"segdla.placement", "segdla.scores"},
     "segdla.checkpoint": LEAVES,
-    "segdla.report": LEAVES,
+    "segdla.report": LEAVES | {"segdla.checkpoint"},
     "segdla.state": set(),
     "segdla.draft": LEAVES,
     "segdla.diagnosis": LEAVES | {"segdla.report"},

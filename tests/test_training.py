@@ -72,6 +72,24 @@ def test_a_run_that_had_no_state_yet_is_resumed_from_its_start(two_folders, tool
     assert all(torch.equal(tensor, states[1]["model"][name]) for name, tensor in states[0]["model"].items())
 
 
+def test_pretrained_weights_survive_an_end_before_the_first_state(two_folders, tool, tmp_path):
+    assert tool("train")(two_folders, "--name", "first") == 0
+    weights = f"model.weights={tmp_path / 'runs' / 'first' / 'best.safetensors'}"
+    assert tool("train")(two_folders, weights, "--name", "whole") == 0
+    begun = tmp_path / "runs" / "begun"
+    begun.mkdir()
+    (begun / "config.yaml").write_text((tmp_path / "runs" / "whole" / "config.yaml").read_text(encoding="utf-8"))
+    assert tool("train")("--resume", begun) == 0
+    states = [torch.load(tmp_path / "runs" / name / "last.pt", weights_only=True) for name in ("whole", "begun")]
+    assert all(torch.equal(tensor, states[1]["model"][name]) for name, tensor in states[0]["model"].items())
+
+
+def test_another_optimizer_does_not_resume(two_folders, tool, tmp_path, fails):
+    assert tool("train")(two_folders, "--name", "first") == 0
+    message = fails("train", "--resume", tmp_path / "runs" / "first", "train.epochs=2", "train.optimizer=adamw")
+    assert "does not fit the config" in message
+
+
 def test_the_summary_tells_what_will_happen(two_folders, tool, capsys):
     assert tool("train")(two_folders, "train.accumulate=2") == 0
     said = " ".join(capsys.readouterr().out.split())

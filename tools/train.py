@@ -46,6 +46,7 @@ def run_and_config(args: argparse.Namespace) -> tuple[Path, config.Config]:
 
 def main(args: argparse.Namespace) -> int:
     with distributed.process_group():
+        console.quiet = not distributed.is_main()
         run, settings = distributed.on_main(lambda: run_and_config(args))
         finished = training.train(settings, run, resume=args.resume is not None)
         if distributed.is_main():

@@ -1,0 +1,127 @@
+"""What processes do in test_distributed: in a module of its own, because they have to find it by name."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+from torch import nn
+
+from segdla import distributed
+from segdla.data.dataset import SegmentationDataset
+from segdla.data.loader import TrainingKeys, WholeImages, training_batches
+from segdla.data.scenes import Scenes
+from segdla.errors import PeerError, UserError
+from segdla.evaluation import evaluate
+from segdla.losses import cross_entropy
+from segdla.scores import classify
+from segdla.state import Plan, Training
+from segdla.step import take_step
+from segdla.stop import StopSignal, until_stopped
+
+CPU = torch.device("cpu")
+
+
+class PartlyLabelled(Scenes):
+    """Scenes of which each has more ignored rows than the one before: means over parts are not the mean."""
+
+    def read(self, index):
+        image, target = super().read(index)
+        target = target.copy()
+        target[: 4 * index] = 255
+        return image, target
+
+
+def images(count=7):
+    return SegmentationDataset(PartlyLabelled("train", count, (32, 48)))
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 9, 1))
+
+
+class Floats(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x.float() / 255)
+
+
+def train_three_steps(folder, accumulate):
+    with distributed.process_group():
+        model = Floats(network())
+        optimizer = torch.optim.SGD(model.named_parameters(), 0.1, momentum=0.9)
+        training = Training(model, optimizer, lambda step: 1.0)
+        plan = Plan(folder, CPU, num_steps=3, steps_per_epoch=3, accumulate=accumulate)
+        keys = TrainingKeys(
+            7, 4, 3, seed=0, accumulate=accumulate, rank=distributed.rank(), world_size=distributed.world_size()
+        )
+        learner = distributed.replicated(model, CPU)
+        batches = training_batches(images(), keys, workers=0, pin=False)
+        losses = []
+        for parts in zip(*[batches] * accumulate, strict=True):
+            value, _ = take_step(training, learner, cross_entropy, parts, plan)
+            losses.append(distributed.total(value) / distributed.world_size())
+        torch.save((model.state_dict(), losses), folder / f"{distributed.rank()}.pt")
+
+
+def count(folder):
+    with distributed.process_group():
+        model = network()
+
+        def segment(batch):
+            return classify(model(batch.float() / 255))
+
+        shard = WholeImages(images(), 2, 0, False, distributed.rank(), distributed.world_size())
+        confusion = evaluate(segment, shard, 9, CPU)
+        torch.save(confusion.counts, folder / f"{distributed.world_size()}_{distributed.rank()}.pt")
+
+
+def read_until_one_fails(folder):
+    def items():
+        for i in range(4):
+            if i == 2 and distributed.rank() == 1:
+                raise UserError("the third is broken")
+            yield i
+
+    seen = []
+    with distributed.process_group():
+        try:
+            for item in until_stopped(items(), StopSignal()):
+                seen.append(item)
+        except UserError as error:
+            (folder / f"{distributed.rank()}.json").write_text(json.dumps([seen, type(error).__name__]))
+
+
+def read_until_one_is_stopped(folder):
+    seen = []
+    with distributed.process_group(), StopSignal() as stop:
+        for item in until_stopped(range(100), stop):
+            seen.append(item)
+            if item == 3 and distributed.rank() == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGTERM)  # torchrun passes it on as well
+        assert stop.agreed()
+    (folder / f"{distributed.rank()}{os.environ['RANK']}.json").write_text(json.dumps(seen))
+
+
+def die():
+    with distributed.process_group():
+        if distributed.rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        distributed.highest(0)
+
+
+def choose():
+    def refuse():
+        raise UserError("no")
+
+    with distributed.process_group():
+        assert distributed.on_main(os.getpid) == distributed.gathered(os.getpid())[0]
+        expected = UserError if distributed.is_main() else PeerError
+        with pytest.raises(expected):
+            distributed.on_main(refuse)
