@@ -33,7 +33,7 @@ from segdla.data.folder import folder
 from segdla.data.loader import TrainingKeys, training_batches
 from segdla.data.scenes import Scenes
 from segdla.data.transforms import TrainingTransform
-from segdla.engine import Meter
+from segdla.meter import Meter
 
 RESULTS = Path(__file__).parent / "results"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -155,13 +155,14 @@ def starvation(source: PairSource, cache: Path, crop: tuple[int, int], batch: in
     warm = 10
     keys = TrainingKeys(len(dataset), batch, steps + warm, seed=0)
     batches = training_batches(dataset, keys, workers=2, pin=False)
-    meter = Meter(torch.device("cpu"))
+    meter = Meter()
     loss = torch.zeros(())
     for count in (warm, steps):  # the workers have to start first
-        for got in meter.timed(islice(batches, count)):
+        for parts in meter.timed(zip(islice(batches, count), strict=True)):
             time.sleep(STEP)
-            meter.add(loss, len(got.images))
-        share = meter.read()["data_wait"]
+            meter.add(loss, parts)
+            del parts  # a step's batch is let go of before the next is taken
+        share = meter.read()[2]["data_wait"]
     return share
 
 

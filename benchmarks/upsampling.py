@@ -4,26 +4,13 @@ Alternates between the two in one process and reports medians, the ratio first. 
 """
 
 import argparse
-import json
-import platform
-import statistics
-import time
-from pathlib import Path
+from functools import partial
 
 import torch
+from measure import alternating, machine, write
 
 from segdla import build, config
 from segdla.losses import cross_entropy
-
-RESULTS = Path(__file__).parent / "results"
-
-
-def timed(work) -> float:
-    started = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return 1000 * (time.perf_counter() - started)
 
 
 def main() -> None:
@@ -60,26 +47,18 @@ def main() -> None:
         "backbone": args.backbone,
         "output_stride": args.output_stride,
         "images": [args.batch, 3, *args.size],
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        **machine(device),
     }
     for name, work in (("training step", step), ("forward", forward)):
-        times = {upsample: [] for upsample in networks}
-        for repeat in range(args.repeats + 1):
-            for upsample, network in networks.items():
-                spent = timed(lambda work=work, network=network: work(network))
-                if repeat:  # the first is a warm-up
-                    times[upsample].append(spent)
-        medians = {upsample: statistics.median(spent) for upsample, spent in times.items()}
-        ratio = medians["learned"] / medians["bilinear"]
-        result[name] = {"ratio": ratio, **{f"{upsample}_ms": ms for upsample, ms in medians.items()}}
+        ways = {upsample: partial(work, network) for upsample, network in networks.items()}
+        spent = {upsample: 1000 * seconds for upsample, seconds in alternating(ways, args.repeats).items()}
+        ratio = spent["learned"] / spent["bilinear"]
+        result[name] = {"ratio": ratio, **{f"{upsample}_ms": ms for upsample, ms in spent.items()}}
         print(
             f"{name:14} learned / bilinear = {ratio:.2f}   "
-            f"({medians['learned']:.0f} ms and {medians['bilinear']:.0f} ms, medians of {args.repeats})"
+            f"({spent['learned']:.0f} ms and {spent['bilinear']:.0f} ms, medians of {args.repeats})"
         )
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "upsampling.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write("upsampling", result)
 
 
 if __name__ == "__main__":

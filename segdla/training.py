@@ -67,8 +67,9 @@ def datasets(config: Config) -> tuple[SegmentationDataset, Source]:
         console.print("data.unreadable is skip, so training reads the files themselves: data.cache is for validation")
     cached = training if may_skip else build_data.cached(config, training, "train")
     dataset = SegmentationDataset(cached, transform, config.train.seed, _STAND_INS if may_skip else 0)
-    if isinstance(dataset[0, 0], UserError):
-        raise dataset[0, 0]
+    first = dataset[0, 0]
+    if isinstance(first, UserError):
+        raise first
     return dataset, build_data.cached(config, validation, "val")
 
 

@@ -62,26 +62,17 @@ def test_unreadable_images_are_left_out_by_choice(two_folders, tool, tmp_path, c
     assert '"unreadable": ' in (tmp_path / "runs" / "two_folders" / "metrics.jsonl").read_text(encoding="utf-8")
 
 
-def test_a_run_that_had_no_state_yet_is_resumed_from_its_start(two_folders, tool, tmp_path):
-    assert tool("train")(two_folders, "--name", "whole") == 0
-    run = tmp_path / "runs" / "begun"
-    run.mkdir()
-    (run / "config.yaml").write_text((tmp_path / "runs" / "whole" / "config.yaml").read_text(encoding="utf-8"))
-    assert tool("train")("--resume", run) == 0
-    states = [torch.load(tmp_path / "runs" / name / "last.pt", weights_only=True) for name in ("whole", "begun")]
-    assert all(torch.equal(tensor, states[1]["model"][name]) for name, tensor in states[0]["model"].items())
-
-
-def test_pretrained_weights_survive_an_end_before_the_first_state(two_folders, tool, tmp_path):
-    assert tool("train")(two_folders, "--name", "first") == 0
-    weights = f"model.weights={tmp_path / 'runs' / 'first' / 'best.safetensors'}"
-    assert tool("train")(two_folders, weights, "--name", "whole") == 0
-    begun = tmp_path / "runs" / "begun"
-    begun.mkdir()
-    (begun / "config.yaml").write_text((tmp_path / "runs" / "whole" / "config.yaml").read_text(encoding="utf-8"))
-    assert tool("train")("--resume", begun) == 0
-    states = [torch.load(tmp_path / "runs" / name / "last.pt", weights_only=True) for name in ("whole", "begun")]
-    assert all(torch.equal(tensor, states[1]["model"][name]) for name, tensor in states[0]["model"].items())
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_a_run_that_ended_before_its_first_state_is_resumed_from_its_start(two_folders, tool, tmp_path, pretrained):
+    runs = tmp_path / "runs"
+    assert tool("train")(two_folders, "--name", "first", "train.seed=1") == 0
+    weights = [f"model.weights={runs / 'first' / 'best.safetensors'}"] * pretrained
+    assert tool("train")(two_folders, *weights, "--name", "whole") == 0
+    (runs / "begun").mkdir()
+    (runs / "begun" / "config.yaml").write_bytes((runs / "whole" / "config.yaml").read_bytes())
+    assert tool("train")("--resume", runs / "begun") == 0
+    states = [torch.load(runs / name / "last.pt", weights_only=True)["model"] for name in ("whole", "begun")]
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
 
 def test_another_optimizer_does_not_resume(two_folders, tool, tmp_path, fails):
