@@ -65,6 +65,10 @@ def test_a_stream_that_is_left_takes_its_threads_along():
     next(batches)
     assert threading.active_count() > before
     batches.close()
+    # A queue of a worker's ends by a thread of its own, which nobody joins: it may take a moment.
+    until = time.monotonic() + 30
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.01)
     assert threading.active_count() == before
 
 
