@@ -33,7 +33,7 @@ from segdla.data.folder import folder
 from segdla.data.loader import TrainingKeys, training_batches
 from segdla.data.scenes import Scenes
 from segdla.data.transforms import TrainingTransform
-from segdla.meter import Meter
+from segdla.engine.meter import Meter
 
 RESULTS = Path(__file__).parent / "results"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

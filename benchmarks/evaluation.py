@@ -23,7 +23,7 @@ from segdla import build, config
 from segdla.data.dataset import Classes, SegmentationDataset
 from segdla.data.loader import WholeImages
 from segdla.evaluation import evaluate
-from segdla.inference import _resize_images, flip, maps_of, multiscale, segment
+from segdla.inference.predictors import _resize_images, flip, maps_of, multiscale, segment
 from segdla.metrics import ConfusionMatrix
 from segdla.trained import predictor
 

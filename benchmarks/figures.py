@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segdla import build_data, config, trained
+from segdla import config, trained
+from segdla.build.data import open_split
 from segdla.checkpoint import find_checkpoint, read_weights
 from segdla.data.dataset import IGNORE_INDEX
 from segdla.visualize import beside, colorize, legend, write_image
@@ -30,7 +31,7 @@ def main() -> None:
 
     segmenter = trained.load(args.run)
     card = read_weights(find_checkpoint(args.run)).card
-    source = build_data.source(config.parse(card["config"], args.overrides), args.split)
+    source = open_split(config.parse(card["config"], args.overrides), args.split)
     rows = []
     for index in args.images:
         image, target = source.read(index)

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from segdla import build, config, engine
 from segdla.data.loader import Batch
+from segdla.engine.state import Plan, Training
+from segdla.engine.stop import StopSignal
 from segdla.losses import cross_entropy
 from segdla.report import RunLog
-from segdla.state import Plan, Training
-from segdla.stop import StopSignal
 
 NUM_CLASSES = 11
 FORMS = [(precision, layout) for precision in ("fp32", "bf16") for layout in ("contiguous", "channels_last")]

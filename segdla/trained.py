@@ -9,9 +9,18 @@ from segdla import build
 from segdla import config as configs
 from segdla.checkpoint import find_checkpoint, read_weights
 from segdla.config import Config
-from segdla.inference import Predictor, Segmenter, flip, in_precision, maps_of, multiscale, segment, sliding_window
+from segdla.inference.predictors import (
+    Predictor,
+    Segmenter,
+    flip,
+    in_precision,
+    maps_of,
+    multiscale,
+    segment,
+    sliding_window,
+)
+from segdla.inference.scores import classify
 from segdla.models.segmenter import DLASeg
-from segdla.scores import classify
 
 
 def predictor(

@@ -12,13 +12,13 @@ from segdla import distributed
 from segdla.data.dataset import SegmentationDataset
 from segdla.data.loader import TrainingKeys, WholeImages, training_batches
 from segdla.data.scenes import Scenes
+from segdla.engine.state import Plan, Training
+from segdla.engine.step import take_step
+from segdla.engine.stop import StopSignal, until_stopped
 from segdla.errors import PeerError, UserError
 from segdla.evaluation import evaluate
+from segdla.inference.scores import classify
 from segdla.losses import cross_entropy
-from segdla.scores import classify
-from segdla.state import Plan, Training
-from segdla.step import take_step
-from segdla.stop import StopSignal, until_stopped
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ import torch
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["segdla.training", "conftest", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.backends.backend_agg"]
+    ["segdla.build.training", "conftest", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.backends.backend_agg"]
 )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from segdla import build_data, cli, config, diagnosis
+from segdla import cli, config, diagnosis
+from segdla.build.data import every_split
 from segdla.checkpoint import unused
 from segdla.data.check import check
 from segdla.draft import draft
@@ -64,7 +65,7 @@ def main(args: argparse.Namespace) -> int:
         return write_draft(args)
     if args.config is None:
         raise UserError("name a config, such as configs/quickstart.yaml, or give --images, --masks and --write")
-    sources = build_data.every_split(config.load(args.config, args.overrides))
+    sources = every_split(config.load(args.config, args.overrides))
     report = check(sources, partial(progress, description="reading"))
     diagnosis.say(report)
     output = args.output or unused(Path(f"check_{Path(args.config).stem}"))

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from segdla import build, build_data, cli, config, distributed
+from segdla import build, cli, config, distributed
 from segdla.background import Background
+from segdla.build.data import open_split
 from segdla.checkpoint import Checkpoint, find_checkpoint, read_weights, unused
 from segdla.data.cityscapes import Cityscapes
 from segdla.data.dataset import Source
 from segdla.data.loader import Batch
 from segdla.errors import UserError
 from segdla.evaluation import evaluate
+from segdla.evaluation.official import OfficialScore
+from segdla.evaluation.submission import Submission
 from segdla.metrics import ConfusionMatrix
-from segdla.official import OfficialScore
 from segdla.report import console, progress, score_table, write_json
-from segdla.submission import Submission
 from segdla.trained import predictor
 from segdla.visualize import colorize, write_image
 
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 def open_source(args: argparse.Namespace, checkpoint: Checkpoint, settings: config.Config) -> Source:
     """The split, where it can be tested on with this checkpoint and these options."""
-    source = build_data.source(settings, args.split)
+    source = open_split(settings, args.split)
     if list(source.classes.names) != checkpoint.card["classes"]:
         raise UserError(
             f"{checkpoint.path} was trained for the classes {', '.join(checkpoint.card['classes'])}, but the data "

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from segdla import cli, config, distributed, training
+from segdla import cli, config, distributed
+from segdla.build import training
 from segdla.checkpoint import BEST, CONFIG, read_weights, unused
 from segdla.errors import UserError
 from segdla.report import console, score_table, write_json

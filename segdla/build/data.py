@@ -49,7 +49,7 @@ def _folder(data: configs.FolderConfig, split: str) -> Source:
 DATASETS = {"scenes": _scenes, "camvid": _camvid, "cityscapes": _cityscapes, "folder": _folder}
 
 
-def source(config: Config, split: str) -> Source:
+def open_split(config: Config, split: str) -> Source:
     """One split (train, val, test) of the config's data set.
 
     Raises UserError where there is nothing in it, or an image has not exactly one mask.

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segdla.placement import Mirror, Resize, Window, band, starts
+from segdla.inference.placement import Mirror, Resize, Window, band, starts
 
 CPU = torch.device("cpu")
 

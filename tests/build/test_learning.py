@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from segdla import build, config, learning
+from segdla import build, config
+from segdla.build import learning
 from segdla.data.scenes import Scenes
+from segdla.engine.state import Plan
 from segdla.errors import UserError
 from segdla.losses import cross_entropy, dice
-from segdla.state import Plan
 
 CPU = torch.device("cpu")
 SCENES = Scenes("train", 3, (32, 48))

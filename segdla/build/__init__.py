@@ -1,4 +1,4 @@
-"""From config to objects: the only file, with ``build_data`` for the data sets, that knows both."""
+"""From config to objects: the only room that knows both."""
 
 import os
 

@@ -7,7 +7,7 @@ from conftest import write
 
 from segdla.data.cityscapes import LABEL_ID_OF, cityscapes
 from segdla.errors import UserError
-from segdla.submission import Submission, check
+from segdla.evaluation.submission import Submission, check
 
 OPTIONS = {"scales": (1.0, 1.5)}
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from segdla import build, config, training
+from segdla import build, config
+from segdla.build import training
 from segdla.errors import UserError
 
 CPU = torch.device("cpu")

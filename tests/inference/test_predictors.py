@@ -4,11 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segdla import inference
-from segdla.inference import flip, in_precision, maps_of, multiscale, segment, sliding_window
+from segdla.inference import predictors
+from segdla.inference.predictors import flip, in_precision, maps_of, multiscale, segment, sliding_window
+from segdla.inference.scores import Summed, classify, grain
 from segdla.models.dla import VARIANTS
 from segdla.models.segmenter import DLASeg
-from segdla.scores import Summed, classify, grain
 
 
 def toy_scores(images):
@@ -92,7 +92,7 @@ def test_resized_images_stay_in_range():
     scores(multiscale(watching(seen, lambda images: (images.float().min(), images.float().max())), (0.75, 1.5)), edges)
     # A byte that overshot would come round at the other end: what is darkest is near 0, what is lightest near 255.
     assert len(seen) == 2
-    resized = inference._resize_images(edges, 1.5)[0, 0, 0]
+    resized = predictors._resize_images(edges, 1.5)[0, 0, 0]
     expected = F.interpolate(edges, size=(12, 12), mode="bicubic", align_corners=False, antialias=True)[0, 0, 0]
     torch.testing.assert_close(resized.float(), expected.clamp(0, 255).round())
 
@@ -138,7 +138,7 @@ SIZES = [(96, 160), (71, 107)]  # with and without room for the network's stride
 def at_full_size(network, images, scales, mirrored, normalise):
     total = 0
     for scale in scales:
-        resized = inference._resize_images(images, scale)
+        resized = predictors._resize_images(images, scale)
         for mirror in (False, True) if mirrored else (False,):
             probs = normalise(network(resized.flip(-1) if mirror else resized))
             probs = probs.flip(-1) if mirror else probs
@@ -192,8 +192,8 @@ def test_low_memory_gives_the_same_pixel_for_pixel(size, merge, window):
 @torch.no_grad()
 def test_memory_does_not_grow_with_the_height(monkeypatch):
     kept, summed = [], []
-    monkeypatch.setattr(inference, "Kept", noting(inference.Kept, lambda sums: len(sums.maps), kept))
-    monkeypatch.setattr(inference, "Summed", noting(inference.Summed, lambda sums: sums.total.shape[2], summed))
+    monkeypatch.setattr(predictors, "Kept", noting(predictors.Kept, lambda sums: len(sums.maps), kept))
+    monkeypatch.setattr(predictors, "Summed", noting(predictors.Summed, lambda sums: sums.total.shape[2], summed))
     maps = sliding_window(toy, (64, 64))
     images = torch.zeros(1, 3, 1000, 100, dtype=torch.uint8)
     for low_memory in (False, True):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segdla import distributed
 from segdla.data.loader import Batch
-from segdla.inference import Predictor
+from segdla.inference.predictors import Predictor
 from segdla.metrics import ConfusionMatrix
 
 

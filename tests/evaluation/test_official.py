@@ -10,8 +10,8 @@ from conftest import write
 
 from segdla.data.cityscapes import CLASSES, LABEL_ID_OF, cityscapes
 from segdla.errors import UserError
+from segdla.evaluation.official import OfficialScore, evaluate
 from segdla.metrics import ConfusionMatrix
-from segdla.official import OfficialScore, evaluate
 
 VOID = 255
 

@@ -16,17 +16,17 @@ from segdla.checkpoint import BEST, read_weights
 from segdla.data.dataset import SegmentationDataset
 from segdla.data.loader import Batch, WholeImages
 from segdla.data.scenes import Scenes
+from segdla.engine.state import Plan, Training
+from segdla.engine.stop import StopSignal, until_stopped
 from segdla.errors import UserError
 from segdla.evaluation import evaluate
-from segdla.inference import Segmenter
+from segdla.inference.predictors import Segmenter
+from segdla.inference.scores import classify
 from segdla.losses import cross_entropy
 from segdla.metrics import ConfusionMatrix
 from segdla.models.dla import VARIANTS
 from segdla.models.segmenter import DLASeg
 from segdla.report import RunLog
-from segdla.scores import classify
-from segdla.state import Plan, Training
-from segdla.stop import StopSignal, until_stopped
 from segdla.trained import predictor
 
 NAMES, PALETTE = ("a", "b"), ((0, 0, 0), (255, 255, 255))

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdla.errors import UserError
-from segdla.placement import Resize, Window, starts
-from segdla.scores import Kept, ScoreMap, Summed, strips
+from segdla.inference.placement import Resize, Window, starts
+from segdla.inference.scores import Kept, ScoreMap, Summed, strips
 
 Predictor = Callable[[Tensor], Tensor]  # images to logits, or to class ids
 Maps = Callable[[Tensor], Iterator[ScoreMap]]

@@ -16,8 +16,8 @@ from segdla.data.dataset import Source
 from segdla.data.shares import count_pixels, enet_weights, median_frequency_weights
 from segdla.errors import UserError
 from segdla.report import console, progress
-from segdla.state import Plan, Training
-from segdla.step import Loss
+from segdla.engine.state import Plan, Training
+from segdla.engine.step import Loss
 
 LOSSES = {
     "cross_entropy": lambda c, weights: partial(

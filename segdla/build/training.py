@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
-from segdla import __version__, build, build_data, distributed, engine, learning
+from segdla import __version__, build, distributed, engine
+from segdla.build.data import cached, open_split
+from segdla.build import learning
 from segdla import config as configs
 from segdla.checkpoint import CONFIG, read_training, save_text
 from segdla.config import Config
@@ -21,7 +23,7 @@ from segdla.errors import UserError
 from segdla.models.macs import count_macs
 from segdla.models.weights import load_weights, read_state_dict
 from segdla.report import RunLog, console
-from segdla.state import Plan, Training
+from segdla.engine.state import Plan, Training
 
 _STAND_INS = 16  # unreadable samples in a row after which the data set, and not a sample, is what is wrong
 
@@ -59,18 +61,18 @@ def answering_memory(config: Config, on: torch.device) -> Iterator[None]:
 def datasets(config: Config) -> tuple[SegmentationDataset, Source]:
     """What is trained on, augmented, and what is validated on. Raises UserError where either does not start well."""
     a, may_skip = config.data.augment, config.data.unreadable == "skip"
-    training, validation = build_data.source(config, "train"), build_data.source(config, "val")
+    training, validation = open_split(config, "train"), open_split(config, "val")
     for source in (validation,) if may_skip else (training, validation):
         quick_check(source)  # a data set that is wrong throughout is answered at once
     transform = TrainingTransform(config.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.balance, a.transforms)
     if may_skip and getattr(config.data, "cache", "none") != "none" and distributed.is_main():
         console.print("data.unreadable is skip, so training reads the files themselves: data.cache is for validation")
-    cached = training if may_skip else build_data.cached(config, training, "train")
-    dataset = SegmentationDataset(cached, transform, config.train.seed, _STAND_INS if may_skip else 0)
+    kept = training if may_skip else cached(config, training, "train")
+    dataset = SegmentationDataset(kept, transform, config.train.seed, _STAND_INS if may_skip else 0)
     first = dataset[0, 0]
     if isinstance(first, UserError):
         raise first
-    return dataset, build_data.cached(config, validation, "val")
+    return dataset, cached(config, validation, "val")
 
 
 def summary(config: Config, plan: Plan, training: Training, num_images: tuple[int, int], classes: Classes) -> str:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdla.placement import Mirror, Placement, Resize, Window, band
+from segdla.inference.placement import Mirror, Placement, Resize, Window, band
 
 
 def grain(device: torch.device) -> tuple[int, int]:

@@ -11,8 +11,8 @@ from torch.nn.utils import clip_grad_norm_
 from segdla import distributed
 from segdla.data.dataset import IGNORE_INDEX
 from segdla.data.loader import Batch
-from segdla.inference import in_precision
-from segdla.state import Plan, Training
+from segdla.engine.state import Plan, Training
+from segdla.inference.predictors import in_precision
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits (B,C,H,W) and targets (B,H,W) to a number
 

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from segdla import distributed
 from segdla.checkpoint import BEST, LAST, save_training, save_weights
 from segdla.data.loader import Batch, WholeImages
+from segdla.engine.meter import Meter
+from segdla.engine.state import Plan, Training
+from segdla.engine.step import Loss, take_step
+from segdla.engine.stop import StopSignal, until_stopped
 from segdla.errors import UserError
 from segdla.evaluation import evaluate
-from segdla.inference import in_precision
-from segdla.meter import Meter
+from segdla.inference.predictors import in_precision
+from segdla.inference.scores import classify
 from segdla.report import RunLog, console
-from segdla.scores import classify
-from segdla.state import Plan, Training
-from segdla.step import Loss, take_step
-from segdla.stop import StopSignal, until_stopped
 
 _NUM_SAMPLES = 4  # pictures of an evaluation
 
