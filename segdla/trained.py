@@ -1,9 +1,13 @@
 """A trained network, ready to predict."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from segdla import build
 from segdla import config as configs
@@ -20,24 +24,67 @@ from segdla.inference.predictors import (
     sliding_window,
 )
 from segdla.inference.scores import classify
-from segdla.models.segmenter import DLASeg
+from segdla.models.segmenter import at_image_size
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, whatever computes it.
+
+    ``logits`` takes images (B,3,H,W), RGB in 0..255, on ``device``, to float32 logits (B,C,h,w) at ``stride``, of the
+    images padded at the bottom and the right. ``card`` is what its file says of it: classes, palette, scores.
+    """
+
+    logits: Predictor
+    stride: int
+    config: Config
+    card: dict[str, Any]
+    path: Path
+    device: torch.device
+    precision: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.card["classes"])
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        return tuple(map(tuple, self.card["palette"]))
+
+
+def open_trained(
+    place: str | Path | None = None,
+    device_name: str = "auto",
+    runs: Path = Path("runs"),
+    overrides: Sequence[str] = (),
+) -> Trained:
+    """The network of a run, of a checkpoint, or (None) of the newest run; ``overrides`` change its config."""
+    checkpoint = read_weights(find_checkpoint(None if place is None else str(place), runs))
+    source = f"the config of {checkpoint.path}" if overrides else str(checkpoint.path)
+    config = configs.parse(checkpoint.card["config"], overrides, source=source)
+    on = build.device(device_name)
+    precision = build.precision(config.train.precision, on)
+    network = build.trained(checkpoint, config, on)
+    logits = in_precision(network.logits, on, precision)
+    return Trained(logits, network.output_stride, config, checkpoint.card, checkpoint.path, on, precision)
 
 
 def predictor(
-    config: Config,
-    network: DLASeg,
-    on: torch.device,
+    trained: Trained,
     *,
     scales: tuple[float, ...] = (1.0,),
     with_flip: bool = False,
     window: tuple[int, int] | None = None,
 ) -> Predictor:
     """What a network becomes at test time: a function from images (B,3,H,W) to class ids (B,H,W) uint8."""
-    computing, e = build.precision(config.train.precision, on), config.eval
+    e = trained.config.eval
+
+    def plain(images: Tensor) -> Tensor:
+        return classify(at_image_size(trained.logits(images), trained.stride, tuple(images.shape[-2:])))
+
     if scales == (1.0,) and not with_flip and window is None and not e.low_memory:
-        forward = in_precision(network, on, computing)
-        return lambda images: classify(forward(images))
-    predict = maps_of(in_precision(network.logits, on, computing), config.model.output_stride, e.merge)
+        return plain
+    predict = maps_of(trained.logits, trained.stride, e.merge)
     if with_flip:
         predict = flip(predict)
     predict = multiscale(predict, scales)
@@ -56,9 +103,6 @@ def load(
 
     ``window`` (height, width): of larger images, it sees overlapping windows.
     """
-    checkpoint = read_weights(find_checkpoint(None if place is None else str(place), runs))
-    config = configs.parse(checkpoint.card["config"], source=str(checkpoint.path))
-    on = build.device(device_name)
-    predict = predictor(config, build.trained(checkpoint, config, on), on, window=window)
-    palette = tuple(map(tuple, checkpoint.card["palette"]))
-    return Segmenter(predict, tuple(checkpoint.card["classes"]), palette, on, checkpoint.path)
+    trained = open_trained(place, device_name, runs)
+    predict = predictor(trained, window=window)
+    return Segmenter(predict, trained.classes, trained.palette, trained.device, trained.path)

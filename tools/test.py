@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from segdla import build, cli, config, distributed
+from segdla import build, cli, distributed
 from segdla.background import Background
 from segdla.build.data import open_split
-from segdla.checkpoint import Checkpoint, find_checkpoint, read_weights, unused
+from segdla.checkpoint import unused
 from segdla.data.cityscapes import Cityscapes
 from segdla.data.dataset import Source
 from segdla.data.loader import Batch
@@ -23,7 +23,7 @@ from segdla.evaluation.official import OfficialScore
 from segdla.evaluation.submission import Submission
 from segdla.metrics import ConfusionMatrix
 from segdla.report import console, progress, score_table, write_json
-from segdla.trained import predictor
+from segdla.trained import Trained, open_trained, predictor
 from segdla.visualize import colorize, write_image
 
 
@@ -44,18 +44,18 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def open_source(args: argparse.Namespace, checkpoint: Checkpoint, settings: config.Config) -> Source:
+def open_source(args: argparse.Namespace, trained: Trained) -> Source:
     """The split, where it can be tested on with this checkpoint and these options."""
-    source = open_split(settings, args.split)
-    if list(source.classes.names) != checkpoint.card["classes"]:
+    source = open_split(trained.config, args.split)
+    if list(source.classes.names) != trained.card["classes"]:
         raise UserError(
-            f"{checkpoint.path} was trained for the classes {', '.join(checkpoint.card['classes'])}, but the data "
+            f"{trained.path} was trained for the classes {', '.join(trained.classes)}, but the data "
             f"set has {', '.join(source.classes.names)}; test it on data of its own classes"
         )
     if args.save_masks and len({source.name(i) for i in range(len(source))}) < len(source):
         raise UserError("two images have one name, and so would their masks; leave out --save-masks")
     if args.submission and not isinstance(source, Cityscapes):
-        raise UserError(f"--submission is for Cityscapes, not for {settings.data.dataset}; take --save-masks")
+        raise UserError(f"--submission is for Cityscapes, not for {trained.config.data.dataset}; take --save-masks")
     if isinstance(source, Cityscapes) and not source.labelled and not (args.submission or args.save_masks):
         raise UserError(
             "the truth of Cityscapes' test split is the server's secret: write what the server scores with "
@@ -73,15 +73,14 @@ def main(args: argparse.Namespace) -> int:
 def score(args: argparse.Namespace) -> int:
     if args.checkpoint and "=" in args.checkpoint and not Path(args.checkpoint).exists():  # only overrides were given
         args.checkpoint, args.overrides = None, [args.checkpoint, *args.overrides]
-    checkpoint = read_weights(find_checkpoint(args.checkpoint, args.runs))
-    settings = config.parse(checkpoint.card["config"], args.overrides, source=f"the config of {checkpoint.path}")
-    source = open_source(args, checkpoint, settings)
-    device = build.device(args.device)
+    trained = open_trained(args.checkpoint, args.device, args.runs, args.overrides)
+    settings = trained.config
+    source = open_source(args, trained)
     scales = settings.eval.scales if args.multiscale else (1.0,)
     window = tuple(args.window) if args.window else None
     how = {
-        "checkpoint": str(checkpoint.path),
-        "step": checkpoint.card["step"],
+        "checkpoint": str(trained.path),
+        "step": trained.card["step"],
         "dataset": settings.data.dataset,
         "protocol": source.classes.protocol,
         "split": args.split,
@@ -91,15 +90,14 @@ def score(args: argparse.Namespace) -> int:
         "window": window,
         "overlap": settings.eval.overlap,
         "merge": settings.eval.merge,
-        "precision": build.precision(settings.train.precision, device),
-        "device": str(device),
+        "precision": trained.precision,
+        "device": str(trained.device),
     }
     submission = None
     if args.submission:
-        submission = distributed.on_main(lambda: Submission(args.submission, source, checkpoint.path, how))
-    network = build.trained(checkpoint, settings, device)
-    predict = predictor(settings, network, device, scales=scales, with_flip=args.flip, window=window)
-    console.print(f"{checkpoint.path} on {settings.data.dataset} {args.split}, {len(source)} images", soft_wrap=True)
+        submission = distributed.on_main(lambda: Submission(args.submission, source, trained.path, how))
+    predict = predictor(trained, scales=scales, with_flip=args.flip, window=window)
+    console.print(f"{trained.path} on {settings.data.dataset} {args.split}, {len(source)} images", soft_wrap=True)
 
     def save_masks(name: str, ids: np.ndarray) -> None:
         write_image(args.save_masks / "ids" / f"{name}.png", ids)
@@ -113,8 +111,8 @@ def score(args: argparse.Namespace) -> int:
                     for output in outputs:
                         background.do(output, name, ids)
 
-            batches = progress(build.whole_images(settings, images, device), "evaluating")
-            return evaluate(predict, batches, len(source.classes), device, keep if outputs else None)
+            batches = progress(build.whole_images(settings, images, trained.device), "evaluating")
+            return evaluate(predict, batches, len(source.classes), trained.device, keep if outputs else None)
 
     masks = [save_masks] * bool(args.save_masks)
     if submission:
@@ -135,11 +133,11 @@ def score(args: argparse.Namespace) -> int:
         console.print(f"masks are in {args.save_masks}/", soft_wrap=True)
         return 0
     if distributed.is_main():
-        tell(args, checkpoint, scores, how)
+        tell(args, trained.path, scores, how)
     return 0
 
 
-def tell(args: argparse.Namespace, checkpoint: Checkpoint, scores: dict[str, Any], how: dict[str, Any]) -> None:
+def tell(args: argparse.Namespace, checkpoint: Path, scores: dict[str, Any], how: dict[str, Any]) -> None:
     """Show the scores, and keep them as JSON beside the checkpoint."""
     options = {"multiscale": args.multiscale, "flip": args.flip, "window": bool(args.window)}
     named = {"multiscale": f"{len(how['scales'])} scales", "flip": "flip", "window": "windows"}
@@ -148,7 +146,7 @@ def tell(args: argparse.Namespace, checkpoint: Checkpoint, scores: dict[str, Any
     console.print(f"{args.split}, {said}; {how['protocol'] or 'own classes'}:")
     console.print(score_table(scores))
     console.print(f"mIoU {100 * scores['mean_iou']:.2f} %")
-    record = unused(checkpoint.path.parent / f"{'_'.join(['eval', args.split, *chosen])}.json")
+    record = unused(checkpoint.parent / f"{'_'.join(['eval', args.split, *chosen])}.json")
     write_json(record, {**scores, "settings": how})
     console.print(f"written to {record}", soft_wrap=True)
 

@@ -32,6 +32,7 @@ class DLASeg(nn.Module):
     ):
         super().__init__()
         assert output_stride in backbone.strides[:-1], f"output stride {output_stride} of {backbone.strides}"
+        self.output_stride = output_stride
         self.first = backbone.strides.index(output_stride)
         self.divisor = backbone.strides[-1]
         self.backbone = backbone
@@ -45,12 +46,7 @@ class DLASeg(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """RGB images (B,3,H,W), uint8 or float in 0..255, any H and W, to logits (B,C,H,W)."""
-        height, width = images.shape[-2:]
-        logits = self.logits(images)
-        padded = (height + -height % self.divisor, width + -width % self.divisor)
-        # Equal to the authors' fixed transposed convolution but at the border, which theirs darkens.
-        logits = F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)
-        return logits[..., :height, :width]
+        return at_image_size(self.logits(images), self.output_stride, tuple(images.shape[-2:]))
 
     def logits(self, images: Tensor) -> Tensor:
         """The logits (B,C,h,w) at the output stride, of the images padded at the bottom and the right."""
@@ -63,3 +59,11 @@ class DLASeg(nn.Module):
         logits = self.classifier(self.decoder(features))
         # In half precision, interpolation would let near ties change sides; here they are few.
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+
+def at_image_size(logits: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """Logits (B,C,h,w) at a stride, of images padded at the bottom and the right, to (B,C,H,W) of their size."""
+    height, width = size
+    padded = [side * stride for side in logits.shape[-2:]]
+    # Equal to the authors' fixed transposed convolution but at the border, which theirs darkens.
+    return F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)[..., :height, :width]

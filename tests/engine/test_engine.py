@@ -27,7 +27,7 @@ from segdla.metrics import ConfusionMatrix
 from segdla.models.dla import VARIANTS
 from segdla.models.segmenter import DLASeg
 from segdla.report import RunLog
-from segdla.trained import predictor
+from segdla.trained import Trained, predictor
 
 NAMES, PALETTE = ("a", "b"), ((0, 0, 0), (255, 255, 255))
 
@@ -294,10 +294,11 @@ def test_predictor_without_options_is_the_model_itself():
     settings = config.parse({"data": {"dataset": "scenes"}}, ["model.backbone=dla46_c", "model.output_stride=8"])
     network = build.model(settings, 9).eval()
     images = torch.randint(0, 256, (1, 3, 40, 56), dtype=torch.uint8)
+    trained = Trained(network.logits, 8, settings, {}, Path(), torch.device("cpu"), "fp32")
     with torch.no_grad():
-        ids = predictor(settings, network, torch.device("cpu"))(images)
+        ids = predictor(trained)(images)
         assert torch.equal(ids, network(images).argmax(1).to(torch.uint8))
-        assert predictor(settings, network, torch.device("cpu"), with_flip=True)(images).shape == (1, 40, 56)
+        assert predictor(trained, with_flip=True)(images).shape == (1, 40, 56)
 
 
 def test_an_absent_device_is_answered():
