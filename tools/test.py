@@ -13,6 +13,7 @@ from torch import Tensor
 from segdla import build, cli, distributed
 from segdla.background import Background
 from segdla.build.data import open_split
+from segdla.build.memory import answering_memory
 from segdla.checkpoint import unused
 from segdla.data.cityscapes import Cityscapes
 from segdla.data.dataset import Source
@@ -104,7 +105,11 @@ def score(args: argparse.Namespace) -> int:
         write_image(args.save_masks / "color" / f"{name}.png", colorize(ids, source.classes.palette))
 
     def run(images: Source, *outputs: Callable[[str, np.ndarray], None]) -> ConfusionMatrix:
-        with Background() as background:
+        remedy = (
+            f"see the images by --window 512 512, or set eval.low_memory=true (now {settings.eval.low_memory}) or a "
+            f"lower eval.batch_size (now {settings.eval.batch_size})"
+        )
+        with answering_memory(settings, trained.device, remedy), Background() as background:
 
             def keep(batch: Batch, prediction: Tensor) -> None:
                 for name, ids in zip(batch.names, prediction.numpy(), strict=True):

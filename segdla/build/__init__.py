@@ -36,6 +36,8 @@ def device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if ":" in name and distributed.world_size() > 1:
+        raise UserError(f"device {name!r} is one for {distributed.world_size()} processes; name its kind alone")
     if name == "cuda":
         name = f"cuda:{distributed.local_rank()}"
     try:

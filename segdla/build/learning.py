@@ -14,10 +14,10 @@ from segdla import distributed, losses
 from segdla.config import LossConfig, TrainConfig
 from segdla.data.dataset import Source
 from segdla.data.shares import count_pixels, enet_weights, median_frequency_weights
-from segdla.errors import UserError
-from segdla.report import console, progress
 from segdla.engine.state import Plan, Training
 from segdla.engine.step import Loss
+from segdla.errors import UserError
+from segdla.report import console, progress
 
 LOSSES = {
     "cross_entropy": lambda c, weights: partial(

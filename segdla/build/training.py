@@ -2,28 +2,28 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from segdla import __version__, build, distributed, engine
-from segdla.build.data import cached, open_split
-from segdla.build import learning
 from segdla import config as configs
+from segdla.build import learning
+from segdla.build.data import cached, open_split
+from segdla.build.memory import answering_memory
 from segdla.checkpoint import CONFIG, read_training, save_text
 from segdla.config import Config
 from segdla.data.check import quick_check
 from segdla.data.dataset import Classes, SegmentationDataset, Source
 from segdla.data.loader import TrainingKeys, training_batches
 from segdla.data.transforms import TrainingTransform
+from segdla.engine.state import Plan, Training
 from segdla.errors import UserError
 from segdla.models.macs import count_macs
 from segdla.models.weights import load_weights, read_state_dict
 from segdla.report import RunLog, console
-from segdla.engine.state import Plan, Training
 
 _STAND_INS = 16  # unreadable samples in a row after which the data set, and not a sample, is what is wrong
 
@@ -38,24 +38,12 @@ def resume_from(run: Path, state: dict[str, Any], training: Training) -> None:
         ) from error
 
 
-@contextmanager
-def answering_memory(config: Config, on: torch.device) -> Iterator[None]:
-    """Raises UserError, naming what to change, where the device's memory or the host's does not suffice."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        t, (height, width) = config.train, config.data.crop
-        if "DataLoader worker (pid" in str(error):  # torch raises it wherever the main thread is by then
-            raise UserError(
-                "a loader process was killed, as the system does when memory runs out; lower data.workers (now "
-                f"{build.num_workers(config)}), and go on with --resume"
-            ) from error
-        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "allocate memory" not in str(error):
-            raise
-        raise UserError(
-            f"out of memory on {on}: raise train.accumulate (now {t.accumulate}: the same training in smaller parts), "
-            f"or lower data.crop (now {height}x{width}) or train.batch_size (now {t.batch_size})"
-        ) from error
+def memory_remedy(config: Config) -> str:
+    t, (height, width) = config.train, config.data.crop
+    return (
+        f"raise train.accumulate (now {t.accumulate}: the same training in smaller parts), or lower data.crop (now "
+        f"{height}x{width}) or train.batch_size (now {t.batch_size})"
+    )
 
 
 def datasets(config: Config) -> tuple[SegmentationDataset, Source]:
@@ -191,7 +179,7 @@ def train(config: Config, run: Path, resume: bool) -> bool:
         else nullcontext()
     )
     try:
-        with answering_memory(config, on), log as entered:
+        with answering_memory(config, on, memory_remedy(config)), log as entered:
             return engine.train(
                 training,
                 distributed.replicated(learning.compiled(network, on) if t.compile else network, on),

@@ -5,6 +5,7 @@ import torch
 
 from segdla import build, config
 from segdla.build import training
+from segdla.build.memory import answering_memory
 from segdla.errors import UserError
 
 CPU = torch.device("cpu")
@@ -36,22 +37,39 @@ def test_the_nearest_precision_is_used_and_said(asked, capability, found, monkey
 )
 def test_out_of_memory_names_three_settings_and_their_values(error):
     asked = settings("train.accumulate=2", "train.batch_size=8", "data.crop=[64, 96]")
-    with pytest.raises(UserError) as answer, training.answering_memory(asked, CPU):
+    with pytest.raises(UserError) as answer, answering_memory(asked, CPU, training.memory_remedy(asked)):
         raise error
     for words in ("train.accumulate (now 2", "data.crop (now 64x96)", "train.batch_size (now 8)"):
         assert words in str(answer.value)
 
 
+def test_testing_out_of_memory_names_what_to_set(two_folders, tool, fails, monkeypatch):
+    assert tool("train")(two_folders, "--name", "whole") == 0
+
+    def too_large(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("segdla.models.segmenter.DLASeg.logits", too_large)
+    message = fails("test", "runs/whole", "--device", "cpu")
+    assert "--window 512 512" in message and "eval.low_memory=true (now False)" in message
+
+
+def test_one_device_for_several_processes_is_refused(monkeypatch):
+    monkeypatch.setattr(build.distributed, "world_size", lambda: 2)
+    with pytest.raises(UserError, match=r"device 'cuda:0' is one for 2 processes; name its kind alone"):
+        build.device("cuda:0")
+
+
 def test_a_killed_loader_process_is_answered():
     with (
         pytest.raises(UserError, match=r"a loader process was killed.* lower data\.workers \(now 3\)"),
-        training.answering_memory(settings("data.workers=3"), CPU),
+        answering_memory(settings("data.workers=3"), CPU, ""),
     ):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
 
 
 def test_other_errors_keep_their_traceback():
-    with pytest.raises(RuntimeError, match="a bug"), training.answering_memory(settings(), CPU):
+    with pytest.raises(RuntimeError, match="a bug"), answering_memory(settings(), CPU, ""):
         raise RuntimeError("a bug")
 
 
