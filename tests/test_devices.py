@@ -1,0 +1,74 @@
+"""What holds on the CPU holds on an accelerator: the same tests, on every kind of device that is here."""
+
+import os
+import signal
+
+import pytest
+import torch
+from tiny_run import TINY, assert_same_run
+
+from segdla import engine
+from segdla.data.loader import Batch
+from segdla.evaluation import evaluate
+from segdla.metrics import ConfusionMatrix
+from segdla.models.dla import VARIANTS
+from segdla.models.segmenter import DLASeg
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+COMPUTING = [
+    (device, precision)
+    for device in DEVICES
+    for precision in (("fp32", "bf16") if device == "cpu" else ("fp32", "tf32", "bf16", "fp16"))
+]
+
+
+@pytest.mark.parametrize(("device", "precision"), COMPUTING)
+def test_a_stopped_run_resumes_to_the_same_bits(device, precision, tool, tmp_path, monkeypatch):
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY, encoding="utf-8")
+    settings = (f"train.device={device}", f"train.precision={precision}", "train.deterministic=true")
+    train = tool("train")
+    assert train(config, *settings, "--name", "whole") == 0
+
+    steps = 0
+
+    def interrupted_step(*args):
+        nonlocal steps
+        steps += 1
+        if steps == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(*args)
+
+    take_step = engine.take_step
+    monkeypatch.setattr(engine, "take_step", interrupted_step)
+    assert train(config, *settings, "--name", "stopped") == 130
+    assert train("--resume", "runs/stopped") == 0
+    assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "stopped")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_evaluation_counts_what_the_device_predicted(device):
+    batches = []
+    for seed in range(4):
+        images = torch.randint(0, 256, (2, 3, 32, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+        batches.append(Batch(images, images[:, 1] % 3, (f"{seed}a", f"{seed}b")))
+    kept = {}
+
+    def keep(batch, prediction):
+        kept[batch.names] = prediction.clone()
+
+    confusion = evaluate(lambda images: images[:, 0] % 3, batches, 3, torch.device(device), keep)
+    expected = ConfusionMatrix(3)
+    for batch in batches:
+        expected.update(batch.images[:, 0] % 3, batch.targets)
+        assert torch.equal(kept[batch.names], batch.images[:, 0] % 3)
+    assert torch.equal(confusion.matrix.cpu(), expected.matrix)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_memory_layouts_give_the_same_logits(device):
+    network = DLASeg(VARIANTS["dla46_c"](), 3, 4).eval().double().to(device)
+    images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8, device=device)
+    with torch.inference_mode():
+        contiguous = network(images)
+        torch.testing.assert_close(network.to(memory_format=torch.channels_last)(images), contiguous)
