@@ -1,0 +1,149 @@
+"""Accuracy over training time on CamVid: python benchmarks/time_to_accuracy.py --camvid DIR [--minutes 60]
+
+From scratch: DLA-34 and DLA-46-C at output stride 4 beside segmentation-models-pytorch's U-Net and FPN over ResNet-18,
+with the same crops in the same order, loss, optimizer, schedule, precision and memory layout, one after the other. Each
+at the learning rate that served it best in a tenth of the time. The clock is the processor time that training took,
+over the number of threads: it stands still while the network is evaluated, and other work on the machine does not drive
+it (set OMP_WAIT_POLICY=PASSIVE, or threads that wait do). Writes results/time_to_accuracy.json and
+docs/time_to_accuracy.png.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from measure import RESULTS, machine, write
+from torch import Tensor, nn
+
+from segdla import build, config
+from segdla.build.data import cached, open_split
+from segdla.build.learning import class_weights, parameter_groups
+from segdla.data.dataset import IGNORE_INDEX, SegmentationDataset, Source
+from segdla.data.loader import Batch, TrainingKeys, training_batches
+from segdla.data.transforms import TrainingTransform
+from segdla.evaluation import evaluate
+from segdla.inference.predictors import in_precision
+from segdla.inference.scores import classify
+
+CPU = torch.device("cpu")
+EVALUATIONS = 8
+LEARNING_RATES = (0.001, 0.004)
+
+
+class Peer(nn.Module):
+    """A network of segmentation-models-pytorch, fed as ours is: with bytes, of any size."""
+
+    def __init__(self, kind: str, num_classes: int):
+        super().__init__()
+        import segmentation_models_pytorch as smp
+
+        self.network = getattr(smp, kind)("resnet18", encoder_weights=None, classes=num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        padded = F.pad((images - 117.0) / 58.0, (0, -width % 32, 0, -height % 32), mode="replicate")
+        return self.network(padded)[..., :height, :width]
+
+
+def contender(name: str, settings: config.Config, num_classes: int) -> nn.Module:
+    torch.manual_seed(settings.train.seed)
+    kind = {"smp U-Net, ResNet-18": "Unet", "smp FPN, ResNet-18": "FPN"}.get(name)
+    if kind is not None:
+        return Peer(kind, num_classes)
+    model = {**settings.model.model_dump(), "backbone": name.removeprefix("segdla ")}
+    return build.model(config.parse({**settings.model_dump(), "model": model}), num_classes)
+
+
+CONTENDERS = ("segdla dla34", "segdla dla46_c", "smp U-Net, ResNet-18", "smp FPN, ResNet-18")
+
+
+def crops(settings: config.Config, source: Source) -> Iterator[Batch]:
+    a = settings.data.augment
+    transform = TrainingTransform(settings.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.balance, a.transforms)
+    dataset = SegmentationDataset(source, transform, settings.train.seed)
+    keys = TrainingKeys(len(dataset), settings.train.batch_size, 10**9, settings.train.seed)
+    return training_batches(dataset, keys, workers=0, pin=False)  # in this process, whose time is the clock
+
+
+def score(network: nn.Module, settings: config.Config, source: Source) -> float:
+    forward = in_precision(network.eval(), CPU, settings.train.precision)
+    images = build.whole_images(settings, source, CPU)
+    confusion = evaluate(lambda batch: classify(forward(batch)), images, len(source.classes), CPU)
+    network.train()
+    return float(confusion.scores(source.classes.names)["mean_iou"])
+
+
+def train(name: str, settings: config.Config, sources: dict[str, Source], minutes: float, lr: float) -> dict:
+    t, source = settings.train, sources["train"]
+    network = contender(name, settings, len(source.classes)).to(memory_format=torch.channels_last).train()
+    weights = torch.tensor(class_weights(settings.loss, source))
+    optimizer = torch.optim.AdamW(parameter_groups(network, t), fused=True)
+    forward = in_precision(network, CPU, t.precision)
+    budget, threads = 60 * minutes, torch.get_num_threads()
+    spent, steps, curve = 0.0, 0, []
+    for batch in crops(settings, source):
+        started = time.process_time()
+        share = min(1.0, 0.01 + 0.99 * steps / t.warmup_steps) * (1 - spent / budget) ** t.power
+        for group in optimizer.param_groups:
+            group["lr"] = lr * share
+        F.cross_entropy(forward(batch.images), batch.targets.long(), weights, ignore_index=IGNORE_INDEX).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        steps += 1
+        spent += (time.process_time() - started) / threads
+        if spent >= budget * (len(curve) + 1) / EVALUATIONS:
+            curve.append(
+                {"minutes": spent / 60, "steps": steps, "val_mean_iou": score(network, settings, sources["val"])}
+            )
+            print(f"{name:22} {spent / 60:5.1f} min  step {steps:5}  val mIoU {100 * curve[-1]['val_mean_iou']:.1f}")
+        if spent >= budget:
+            break
+    return {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "lr": lr,
+        "steps": steps,
+        "curve": curve,
+        "test_mean_iou": score(network, settings, sources["test"]),
+    }
+
+
+def draw(results: dict[str, dict], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axis = figure.subplots()
+    for name, result in results.items():
+        points = [(point["minutes"], 100 * point["val_mean_iou"]) for point in result["curve"]]
+        axis.plot(*zip(*points, strict=True), marker=".", label=f"{name}: test {100 * result['test_mean_iou']:.1f}")
+    axis.set(xlabel="minutes of training on two cores", ylabel="mIoU on the validation images")
+    axis.legend()
+    axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--camvid", required=True, help="CamVid as the SegNet authors prepared it")
+    parser.add_argument("--config", default="configs/camvid_compact.yaml", help="crops, loss and optimizer of all")
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
+    args = parser.parse_args()
+    settings = config.load(args.config, [f"data.root={args.camvid}", "data.cache=ram"])
+
+    record = RESULTS / "time_to_accuracy.json"
+    results = json.loads(record.read_text(encoding="utf-8"))["contenders"] if record.exists() else {}
+    sources = {split: cached(settings, open_split(settings, split), split) for split in ("train", "val", "test")}
+    for name in args.contenders:  # each is kept as soon as it is there: these are hours
+        pilots = [train(name, settings, sources, args.minutes / 10, lr) for lr in LEARNING_RATES]
+        lr = max(pilots, key=lambda pilot: pilot["curve"][-1]["val_mean_iou"])["lr"]
+        results[name] = train(name, settings, sources, args.minutes, lr)
+        write(record.stem, {"minutes": args.minutes, "config": args.config, **machine(CPU), "contenders": results})
+    draw(results, Path("docs/time_to_accuracy.png"))
+
+
+if __name__ == "__main__":
+    main()
