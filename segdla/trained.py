@@ -13,6 +13,7 @@ from segdla import build
 from segdla import config as configs
 from segdla.checkpoint import find_checkpoint, read_weights
 from segdla.config import Config
+from segdla.export import SUFFIXES, open_exported
 from segdla.inference.predictors import (
     Predictor,
     Segmenter,
@@ -58,11 +59,18 @@ def open_trained(
     runs: Path = Path("runs"),
     overrides: Sequence[str] = (),
 ) -> Trained:
-    """The network of a run, of a checkpoint, or (None) of the newest run; ``overrides`` change its config."""
-    checkpoint = read_weights(find_checkpoint(None if place is None else str(place), runs))
-    source = f"the config of {checkpoint.path}" if overrides else str(checkpoint.path)
-    config = configs.parse(checkpoint.card["config"], overrides, source=source)
+    """The network of a run, a checkpoint, an exported file, or (None) of the newest run.
+
+    ``overrides`` change its config.
+    """
+    path = find_checkpoint(None if place is None else str(place), runs)
     on = build.device(device_name)
+    if path.suffix in SUFFIXES:
+        opened = open_exported(path, on)
+        config = configs.parse(opened.card["config"], overrides, source=str(path))
+        return Trained(opened.logits, opened.stride, config, opened.card, path, on, opened.precision)
+    checkpoint = read_weights(path)
+    config = configs.parse(checkpoint.card["config"], overrides, source=str(path))
     precision = build.precision(config.train.precision, on)
     network = build.trained(checkpoint, config, on)
     logits = in_precision(network.logits, on, precision)

@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "segdla.engine": LEAVES | {"segdla.distributed", "segdla.evaluation", "segdla.checkpoint", "segdla.report"},
     "segdla.build": LEAVES
     | {"segdla", "segdla.config", "segdla.distributed", "segdla.engine", "segdla.checkpoint", "segdla.report"},
-    "segdla.trained": LEAVES | {"segdla.build", "segdla.config", "segdla.checkpoint"},
+    "segdla.export": LEAVES,
+    "segdla.trained": LEAVES | {"segdla.build", "segdla.config", "segdla.checkpoint", "segdla.export"},
 }
 
 

@@ -66,9 +66,7 @@ def precision(name: str, on: torch.device) -> str:
     if found != name and distributed.is_main():
         console.print(f"{on} has no {name}: computing in {found}")
     # Unasked, cuDNN computes float32 convolutions in tf32.
-    torch.backends.cudnn.conv.fp32_precision = torch.backends.cuda.matmul.fp32_precision = (
-        "tf32" if found == "tf32" else "ieee"
-    )
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = found == "tf32"
     return found
 
 

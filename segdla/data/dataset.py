@@ -101,6 +101,27 @@ class PairSource:
         return self.encode(read_mask(path), path)
 
 
+class Some:
+    """A few images of a source, from all over it: its neighbours look alike."""
+
+    def __init__(self, source: Source, count: int):
+        self.source = source
+        self.classes = source.classes
+        self.indexes = np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int).tolist()
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    def name(self, index: int) -> str:
+        return self.source.name(self.indexes[index])
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.source.read(self.indexes[index])
+
+    def target(self, index: int) -> np.ndarray:
+        return self.source.target(self.indexes[index])
+
+
 def require_one_size(
     image_path: Path, image_size: tuple[int, ...], mask_path: Path, mask_size: tuple[int, ...]
 ) -> None:

@@ -53,7 +53,7 @@ class DLASeg(nn.Module):
         height, width = images.shape[-2:]
         x = (images - self.mean) / self.std
         pad_bottom, pad_right = -height % self.divisor, -width % self.divisor
-        if pad_bottom or pad_right:
+        if torch.compiler.is_exporting() or pad_bottom or pad_right:  # exported, one graph does for all sizes
             x = F.pad(x, (0, pad_right, 0, pad_bottom), mode="replicate")  # zeros would be an edge to the network
         features = self.backbone(x)[self.first :]
         logits = self.classifier(self.decoder(features))

@@ -1,0 +1,51 @@
+"""torch.export: for other PyTorch programs."""
+
+import io
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from segdla.errors import UserError
+
+SUFFIX = ".pt2"
+INT8 = False
+_CARD = "segdla.json"
+
+
+def write(program: ExportedProgram, card: str, path: Path, calibration: Iterable[np.ndarray] | None) -> None:
+    torch.export.save(program, path, extra_files={_CARD: card})
+
+
+def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str]:
+    refuse_code(path)
+    files = {_CARD: ""}
+    program = torch.export.load(path, extra_files=files)
+    if not files[_CARD]:
+        raise UserError(f"{path} was not written by tools/export.py; export a run or checkpoint with it")
+    if device.type != "cpu":
+        program = torch.export.passes.move_to_device_pass(program, device)
+    module = program.module()
+
+    def logits(images: Tensor) -> Tensor:
+        return module(images)[0]
+
+    return logits, files[_CARD]
+
+
+def refuse_code(path: Path) -> None:
+    """Raises UserError where loading the file would unpickle more than tensors: torch.export.load runs such code."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name.endswith(".json") and b'"use_pickle": true' in content:
+                raise UserError(f"{path} holds pickled objects, which can run code; export the network again")
+            if name.endswith(".pt"):
+                try:
+                    torch.load(io.BytesIO(content), weights_only=True)
+                except Exception as error:
+                    raise UserError(f"{path} holds more than tensors ({name}), which can run code") from error
