@@ -5,6 +5,7 @@ runs/<name>/    config.yaml, metrics.jsonl, curves.png, samples/, events of Tens
 """
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,13 @@ def find_checkpoint(place: str | None, runs: Path = Path("runs")) -> Path:
     return path
 
 
+def plain(value: Any) -> Any:
+    """A value of dicts and numbers as JSON can hold it: None for what is no number."""
+    if isinstance(value, dict):
+        return {key: plain(v) for key, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def unused(path: Path) -> Path:
     """``path``, or the first of ``path-2``, ``path-3``, ... that does not exist yet."""
     number, free = 1, path
@@ -106,10 +114,14 @@ def _write_whole(path: Path, write: Callable) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
+        # torch.save, cut short, complains of its own file; the disk's error is what came before.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
         raise UserError(
-            f"cannot write {path}: {error.strerror}; what was there before is untouched; make room and try again"
+            f"cannot write {path}: {cause.strerror}; what was there before is untouched; make room and try again"
         ) from error
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.table import Table
 
-from segdla.checkpoint import save_text
+from segdla.checkpoint import plain, save_text
 from segdla.errors import UserError
 from segdla.visualize import sample_grid, write_curves, write_image
 
@@ -59,9 +59,9 @@ def score_table(scores: dict[str, Any]) -> Table:
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Values as JSON, NaN as null. Raises UserError where they can't be written."""
     try:
-        path.write_text(json.dumps(_plain(values), indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(plain(values), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; the values: {_plain(values)}") from error
+        raise UserError(f"cannot write {path}: {error.strerror}; the values: {plain(values)}") from error
 
 
 def progress(items: Collection[Item], description: str) -> Iterator[Item]:
@@ -98,7 +98,7 @@ class RunLog:
             for record in _read_records(self.metrics)
             if record["step"] <= (evaluated if "mean_iou" in record else first_step)
         ]
-        save_text(self.metrics, "".join(json.dumps(_plain(record)) + "\n" for record in self.records))
+        save_text(self.metrics, "".join(json.dumps(plain(record)) + "\n" for record in self.records))
         self.events = SummaryWriter(str(folder), purge_step=first_step + 1)
         self.bar = Progress(
             MofNCompleteColumn(), BarColumn(None), TextColumn("{task.fields[status]}"),
@@ -160,7 +160,7 @@ class RunLog:
         self.records.append(record)
         try:
             with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_plain(record)) + "\n")
+                file.write(json.dumps(plain(record)) + "\n")
         except OSError as error:
             raise UserError(
                 f"cannot write {self.metrics}: {error.strerror}; make room, then --resume {self.folder}"
@@ -182,12 +182,6 @@ def _read_records(path: Path) -> list[dict[str, Any]]:
         except ValueError:  # a killed run, or a power cut, may leave half a line: what follows it is not to be trusted
             break
     return records
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from segdla import distributed
+from segdla.checkpoint import save_training
 from segdla.data.dataset import SegmentationDataset
 from segdla.data.loader import TrainingKeys, WholeImages, training_batches
 from segdla.data.scenes import Scenes
@@ -90,11 +92,10 @@ def read_until_one_fails(folder):
 
     seen = []
     with distributed.process_group():
-        try:
-            for item in until_stopped(items(), StopSignal()):
-                seen.append(item)
-        except UserError as error:
-            (folder / f"{distributed.rank()}.json").write_text(json.dumps([seen, type(error).__name__]))
+        stop = StopSignal()
+        for item in until_stopped(items(), stop):
+            seen.append(item)
+        (folder / f"{distributed.rank()}.json").write_text(json.dumps([seen, type(stop.error).__name__]))
 
 
 def read_until_one_is_stopped(folder):
@@ -125,3 +126,10 @@ def choose():
         expected = UserError if distributed.is_main() else PeerError
         with pytest.raises(expected):
             distributed.on_main(refuse)
+
+
+def save_with_little_room(folder):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    with pytest.raises(UserError, match=r"cannot write .*last\.pt: File too large; what was there before is untouched"):
+        save_training(folder / "last.pt", {"x": torch.zeros(10**6)})

@@ -2,12 +2,15 @@ import os
 
 import pytest
 import torch
+from distributed_work import save_with_little_room
+from processes import start
 from safetensors.torch import save_file
 
 from segdla.checkpoint import (
     BEST,
     LAST,
     find_checkpoint,
+    plain,
     read_training,
     read_weights,
     save_training,
@@ -105,3 +108,16 @@ def test_unused_names(tmp_path):
     assert unused(tmp_path / "run") == tmp_path / "run-3"
     (tmp_path / "eval.json").touch()
     assert unused(tmp_path / "eval.json") == tmp_path / "eval-2.json"
+
+
+def test_a_disk_that_fills_while_the_state_is_written_is_answered(tmp_path):
+    save_training(tmp_path / "last.pt", {"x": torch.zeros(1)})
+    process = start(save_with_little_room, tmp_path)
+    process.join()
+    assert process.exitcode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["x"].numel() == 1
+
+
+def test_scores_of_absent_classes_are_json():
+    assert plain({"iou": {"a": float("nan"), "b": 0.5}}) == {"iou": {"a": None, "b": 0.5}}

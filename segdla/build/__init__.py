@@ -74,7 +74,7 @@ def num_workers(config: Config) -> int:
     if config.data.workers is not None:
         return config.data.workers
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, usable)
+    return min(8, max(1, usable // distributed.processes_here()))
 
 
 def whole_images(config: Config, split_source: Source, on: torch.device) -> WholeImages:

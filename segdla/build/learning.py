@@ -96,11 +96,14 @@ def parameter_groups(network: nn.Module, t: TrainConfig) -> list[dict]:
 
 def start(t: TrainConfig, network: nn.Module, plan: Plan) -> Training:
     """The network with all that trains it, at step 0."""
-    # Fused SGD keeps uninitialised memory for momentum where the scaler turns the very first step down.
-    fused = plan.device.type in ("cpu", "cuda") and (t.optimizer, plan.precision) != ("sgd", "fp16")
+    optimizer = OPTIMIZERS[t.optimizer](parameter_groups(network, t), t, fused=plan.device.type in ("cpu", "cuda"))
+    for group in optimizer.param_groups:
+        if group.get("momentum"):
+            # Fused, SGD would keep uninitialised memory for it where fp16's scaler turns the very first step down.
+            optimizer.state.update({p: {"momentum_buffer": torch.zeros_like(p)} for p in group["params"]})
     return Training(
         network,
-        OPTIMIZERS[t.optimizer](parameter_groups(network, t), t, fused=fused),
+        optimizer,
         schedule(t, plan.num_steps, plan.steps_per_epoch),
         GradScaler(plan.device.type, enabled=plan.precision == "fp16"),
         AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(t.ema), use_buffers=True) if t.ema else None,

@@ -13,7 +13,7 @@ from segdla import config as configs
 from segdla.build import learning
 from segdla.build.data import cached, open_split
 from segdla.build.memory import answering_memory
-from segdla.checkpoint import CONFIG, read_training, save_text
+from segdla.checkpoint import BEST, CONFIG, read_training, save_text
 from segdla.config import Config
 from segdla.data.check import quick_check
 from segdla.data.dataset import Classes, SegmentationDataset, Source
@@ -30,6 +30,12 @@ _STAND_INS = 16  # unreadable samples in a row after which the data set, and not
 
 def resume_from(run: Path, state: dict[str, Any], training: Training) -> None:
     """Bring a training to the state in which the run ended. Raises UserError where it does not fit."""
+    for name, now in training.stream.items():
+        if (before := state["stream"][name]) != now:
+            raise UserError(
+                f"{name} is {now}, and was {before} when {run} was saved: it would not go on where it was in the data; "
+                f"resume it as it was, or start a new run from its weights with model.weights={run / BEST}"
+            )
     try:
         training.load_state_dict(state)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -41,7 +47,7 @@ def resume_from(run: Path, state: dict[str, Any], training: Training) -> None:
 def memory_remedy(config: Config) -> str:
     t, (height, width) = config.train, config.data.crop
     return (
-        f"raise train.accumulate (now {t.accumulate}: the same training in smaller parts), or lower data.crop (now "
+        f"raise train.accumulate (now {t.accumulate}: the step in smaller parts), or lower data.crop (now "
         f"{height}x{width}) or train.batch_size (now {t.batch_size})"
     )
 
@@ -110,7 +116,7 @@ def train(config: Config, run: Path, resume: bool) -> bool:
 
     Nothing is written before data, network and (with ``resume``) training state are all there.
     """
-    t, rank, world_size = config.train, distributed.rank(), distributed.world_size()
+    t, world_size = config.train, distributed.world_size()
     if t.batch_size % (world_size * t.accumulate):
         raise UserError(
             f"train.batch_size {t.batch_size} can't be dealt out evenly to {world_size} processes in {t.accumulate} "
@@ -119,6 +125,12 @@ def train(config: Config, run: Path, resume: bool) -> bool:
     if t.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     on = build.device(t.device)
+    with answering_memory(config, on, memory_remedy(config)):
+        return _train(config, on, run, resume)
+
+
+def _train(config: Config, on: torch.device, run: Path, resume: bool) -> bool:
+    t, rank, world_size = config.train, distributed.rank(), distributed.world_size()
     computing = build.precision(t.precision, on)
     torch.manual_seed(t.seed)
     dataset, validation = datasets(config)
@@ -146,6 +158,7 @@ def train(config: Config, run: Path, resume: bool) -> bool:
         save_every=t.save_every,
     )
     training = learning.start(t, network, plan)
+    training.stream = {"train.batch_size": t.batch_size, "train.seed": t.seed, "training images": len(dataset)}
     if state is not None:
         resume_from(run, state, training)
         if training.evaluated >= plan.num_steps or training.step > plan.num_steps:
@@ -179,7 +192,7 @@ def train(config: Config, run: Path, resume: bool) -> bool:
         else nullcontext()
     )
     try:
-        with answering_memory(config, on, memory_remedy(config)), log as entered:
+        with log as entered:
             return engine.train(
                 training,
                 distributed.replicated(learning.compiled(network, on) if t.compile else network, on),

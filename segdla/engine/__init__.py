@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from segdla import distributed
-from segdla.checkpoint import BEST, LAST, save_training, save_weights
+from segdla.checkpoint import BEST, LAST, plain, save_training, save_weights
 from segdla.data.loader import Batch, WholeImages
 from segdla.engine.meter import Meter
 from segdla.engine.state import Plan, Training
@@ -23,6 +23,7 @@ from segdla.inference.scores import classify
 from segdla.report import RunLog, console
 
 _NUM_SAMPLES = 4  # pictures of an evaluation
+_SMALLEST_SCALE = 1e-3  # of fp16's loss; it starts at 65536 and is halved when a gradient overflows
 
 
 def train(
@@ -39,9 +40,9 @@ def train(
 
     ``learner`` is ``training.model`` as it trains: compiled, or replicated over devices, or itself. ``batches`` go on
     from ``training.step``, ``plan.accumulate`` of them a step. The state to resume from is saved every
-    ``plan.save_every`` steps, and before and after each evaluation, so that neither an epoch nor an evaluation can be
-    lost; the weights of the best mIoU are saved with ``card`` in them. ``log`` is None in all but one of several
-    processes: it writes, they compute.
+    ``plan.save_every`` steps, before and after each evaluation, and before an unreadable image's UserError is raised,
+    so that none of that can be lost; the weights of the best mIoU are saved with ``card`` in them. ``log`` is None in
+    all but one of several processes: it writes, they compute.
     """
     steps = zip(*[iter(batches)] * plan.accumulate, strict=True)
     with StopSignal() as stop:
@@ -58,6 +59,10 @@ def train(
                 )
                 train_steps(training, learner, loss, islice(steps, to_go), log, plan, stop)
             distributed.on_main(lambda: save_training(plan.run / LAST, training.state_dict()))
+            if stop.error is not None:
+                if training.step > 0 and distributed.is_main():
+                    console.print(f"step {training.step} is saved; go on with --resume {plan.run}", soft_wrap=True)
+                raise stop.error
     return training.evaluated == plan.num_steps
 
 
@@ -70,7 +75,7 @@ def train_steps(
     plan: Plan,
     stop: StopSignal,
 ) -> None:
-    """One optimizer step for each tuple of batches, until they end or a stop is requested.
+    """One optimizer step for each tuple of batches, until they end or stop (``until_stopped``).
 
     Ends in a state that is good to resume from, or raises UserError.
     """
@@ -107,6 +112,11 @@ def report(training: Training, meter: Meter, log: RunLog | None, plan: Plan) -> 
     for value, images in zip(losses, names, strict=True):
         if not math.isfinite(value):
             raise UserError(f"the loss is {value} on {_together(images)}; {_remedy(training, plan)}")
+    if training.scaler.is_enabled() and training.scaler.get_scale() < _SMALLEST_SCALE:
+        raise UserError(
+            f"fp16 overflows at step after step (the loss scale is down to {training.scaler.get_scale():.1g}); set "
+            f"train.precision to bf16 or fp32, or {_remedy(training, plan)}"
+        )
     if log is not None:
         log.training(training.step, loss=float(np.mean(losses)), lr=training.lr_at(training.step - 1), **speed)
 
@@ -154,7 +164,9 @@ def validate(training: Training, images: WholeImages, log: RunLog | None, card: 
     distributed.share_buffers(network)
     names = card["classes"]
     forward = in_precision(network, plan.device, plan.precision)
-    confusion = evaluate(lambda batch: classify(forward(batch)), images, len(names), plan.device, sample)
+    confusion = evaluate(
+        lambda batch: classify(forward(batch)), images, len(names), plan.device, sample if log is not None else None
+    )
     scores = confusion.scores(names)
     if math.isnan(scores["mean_iou"]):
         raise UserError("the validation split has no labelled pixel, so nothing can be scored; check its masks")
@@ -165,7 +177,7 @@ def validate(training: Training, images: WholeImages, log: RunLog | None, card: 
 
     def keep() -> None:
         if better:
-            scored = {"split": "val", "protocol": card["protocol"], **scores}
+            scored = {"split": "val", "protocol": card["protocol"], **plain(scores)}
             save_weights(plan.run / BEST, network.state_dict(), {**card, "scores": scored, "step": training.step})
         log.evaluation(training.step, training.step // plan.steps_per_epoch, scores, better, samples)
 

@@ -48,6 +48,7 @@ class Training:
     step: int = 0
     evaluated: int = 0  # the last step after which there was an evaluation
     best: float = -1.0  # mIoU
+    stream: dict[str, int] = field(default_factory=dict)  # what a step's place in the samples follows from, by name
     skipped: int = 0  # steps left out because they were not finite
 
     def __post_init__(self) -> None:
@@ -68,6 +69,25 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.schedule(self.step)
 
+    @torch.no_grad()
+    def average(self) -> None:
+        """Take the weights as they are now into the moving average.
+
+        What ``ema.update_parameters`` does, but that sends its count to the device each time, and waits for it. The
+        count of batches, an integer, has no average.
+        """
+        if self.ema is None:
+            return
+        average, now = (
+            [tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
+            for network in (self.ema.module, self.model)
+        )
+        if self.ema.n_averaged == 0:
+            torch._foreach_copy_(average, now)
+        else:
+            self.ema.multi_avg_fn(average, now, self.ema.n_averaged)
+        self.ema.n_averaged += 1
+
     def is_finite(self) -> bool:
         """Whether every weight is a number; waits for the device."""
         return bool(get_total_norm(self.model.parameters()).isfinite())
@@ -85,6 +105,7 @@ class Training:
             "evaluated": self.evaluated,
             "best": self.best,
             "skipped": self.skipped,
+            "stream": self.stream,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -98,6 +119,11 @@ class Training:
             raise ValueError("the optimizer's state is of other parameters")
         moments = {index: state["optimizer"][name] for index, name in enumerate(names) if state["optimizer"]}
         self.optimizer.load_state_dict({**fresh, "state": moments})
+        for parameter, kept in self.optimizer.state.items():
+            for key, value in kept.items():
+                if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                    # Fused optimizers go through memory as the parameter lies, which may be another layout now.
+                    kept[key] = torch.empty_like(parameter, requires_grad=False).copy_(value)
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:

@@ -47,8 +47,7 @@ def take_step(
             finite = bool(distributed.total(known.clone()).isfinite())
     if finite:
         training.scaler.step(training.optimizer)
-        if training.ema is not None:
-            training.ema.update_parameters(training.model)
+        training.average()
     else:
         for buffer, value_before in zip(training.model.buffers(), before, strict=True):
             buffer.copy_(value_before)

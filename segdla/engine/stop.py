@@ -16,10 +16,12 @@ class StopSignal:
     """While entered, the first SIGINT or SIGTERM asks for a stop after the running step; a second one is obeyed.
 
     But for processes of torchrun: it passes on a signal that they have had already, and ends who takes too long.
+    ``error`` is what ended the items of ``until_stopped`` before their end.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self.error: UserError | None = None
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignal":
@@ -45,7 +47,8 @@ class StopSignal:
 def until_stopped(items: Iterable[Item], stop: StopSignal) -> Iterator[Item]:
     """The items, to their end or until a stop is requested: as many in each process.
 
-    Raises the UserError of the item whose turn it is, and PeerError in the other processes.
+    An item's UserError, when its turn comes, ends them too, and is left in ``stop.error``: what was done with the items
+    before it is good to keep. In the other processes that is a PeerError.
     """
     iterator = iter(items)
     while True:
@@ -58,10 +61,8 @@ def until_stopped(items: Iterable[Item], stop: StopSignal) -> Iterator[Item]:
             if not stop.requested:  # else the signal went to the loader's workers too, and they are gone
                 raise
         verdict = distributed.highest(_FAILED if error else _END if item is None else _GO_ON)
-        if error:
-            raise error
         if verdict == _FAILED:
-            raise PeerError("another process could not read its next batch")
-        if verdict == _END:
+            stop.error = error or PeerError("another process could not read its next batch")
+        if verdict != _GO_ON:
             return
         yield item

@@ -73,6 +73,18 @@ def test_other_errors_keep_their_traceback():
         raise RuntimeError("a bug")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("train.batch_size=4", "train.batch_size is 4, and was 2 when runs/two_folders was saved"),
+        ("train.seed=1", "train.seed is 1, and was 0"),
+    ],
+)
+def test_a_resumed_run_stays_in_its_place_in_the_data(two_folders, tool, fails, change, message):
+    assert tool("train")(two_folders) == 0
+    assert message in fails("train", "--resume", "runs/two_folders", "train.epochs=2", change)
+
+
 def test_unreadable_images_are_left_out_by_choice(two_folders, tool, tmp_path, capfd, fails):
     (tmp_path / "set" / "train" / "images" / "scene 2.png").write_bytes(b"broken")
     assert "scene 2.png" in fails("train", two_folders)

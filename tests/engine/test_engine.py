@@ -114,6 +114,63 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, stopped_after):
     assert steps == sorted(steps)
 
 
+def test_what_was_learnt_before_an_unreadable_image_is_kept(tmp_path):
+    def broken():
+        yield from batches(5)
+        raise UserError("image 5 is broken")
+
+    training = tiny()
+    with pytest.raises(UserError, match="image 5 is broken"):
+        run(tmp_path, training, source=broken(), steps_per_epoch=8)
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert state["step"] == 5
+    assert torch.equal(state["model"]["1.weight"], training.model[1].weight)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+def test_moments_are_resumed_in_another_memory_layout(kind):
+    def one(layout):
+        torch.manual_seed(0)
+        model = nn.Conv2d(4, 8, 3).to(memory_format=layout)
+        momentum = {"momentum": 0.9} if kind is torch.optim.SGD else {}
+        return Training(model, kind(model.named_parameters(), 0.1, fused=True, **momentum), lambda step: 1.0)
+
+    def step(training, seed):
+        x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
+        training.model(x).square().mean().backward()
+        training.optimizer.step()
+        training.optimizer.zero_grad()
+
+    whole, first, second = one(torch.channels_last), one(torch.channels_last), one(torch.contiguous_format)
+    step(whole, 0)
+    step(whole, 1)
+    step(first, 0)
+    second.load_state_dict(first.state_dict())
+    step(second, 1)
+    torch.testing.assert_close(second.model.weight, whole.model.weight)
+
+
+def test_the_moving_average_is_torchs():
+    ours, theirs = (
+        tiny(ema=AveragedModel(tiny().model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)) for _ in "ab"
+    )
+    for _ in range(3):
+        for training in (ours, theirs):
+            with torch.no_grad():
+                for tensor in (*training.model.parameters(), training.model[2].running_mean):
+                    tensor.add_(1)
+        ours.average()
+        theirs.ema.update_parameters(theirs.model)
+    for name, tensor in theirs.ema.module.state_dict().items():
+        torch.testing.assert_close(ours.ema.module.state_dict()[name], tensor)
+
+
+def test_half_precision_that_never_recovers_is_answered(tmp_path):
+    training = tiny(scaler=GradScaler("cpu", init_scale=1e-4))
+    with pytest.raises(UserError, match=r"fp16 overflows .* set train\.precision to bf16 or fp32"):
+        run(tmp_path, training)
+
+
 def test_the_scale_of_half_precision_is_resumed(tmp_path):
     def scaled():
         return tiny(scaler=GradScaler("cpu", init_scale=4.0, growth_interval=2))
