@@ -161,7 +161,6 @@ def starvation(source: PairSource, cache: Path, crop: tuple[int, int], batch: in
         for parts in meter.timed(zip(islice(batches, count), strict=True)):
             time.sleep(STEP)
             meter.add(loss, parts)
-            del parts  # a step's batch is let go of before the next is taken
         share = meter.read()[2]["data_wait"]
     return share
 
