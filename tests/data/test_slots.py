@@ -19,8 +19,9 @@ def stream(workers):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_batches_that_are_let_go_of_leave_their_memory_to_others(workers):
     places = {batch.images.data_ptr() for batch in stream(workers)}
-    # Two of each worker may be on their way; one is fetched, one ready, one in use and one done with.
-    assert len(places) <= 2 * workers + 4 < STEPS
+    # Two of each worker may be on their way, and in the main process there are five: being fetched, in hand, ready, in
+    # use and done with. As a worker has slots of its own, an odd number is one more.
+    assert len(places) <= 2 * workers + 6 < STEPS
 
 
 def test_what_is_kept_of_a_batch_stays_as_it_is():
