@@ -44,9 +44,12 @@ SCHEDULES = {
 }
 
 
-def loss(config: LossConfig, source: Source, on: torch.device) -> Loss:
-    """The training loss over logits (B,C,H,W) and targets (B,H,W): the sum of the config's terms."""
-    weights = class_weights(config, source)
+def loss(config: LossConfig, source: Source, on: torch.device, may_skip: bool = False) -> Loss:
+    """The training loss over logits (B,C,H,W) and targets (B,H,W): the sum of the config's terms.
+
+    With ``may_skip``, masks that can't be read do not count in class weights, instead of being an error.
+    """
+    weights = class_weights(config, source, may_skip)
     tensor = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=on)
     shares = {name: getattr(config, name) for name in LOSSES}
     terms = [(share, LOSSES[name](config, tensor)) for name, share in shares.items() if share]
@@ -57,12 +60,13 @@ def loss(config: LossConfig, source: Source, on: torch.device) -> Loss:
     return summed
 
 
-def class_weights(config: LossConfig, source: Source) -> Sequence[float] | None:
+def class_weights(config: LossConfig, source: Source, may_skip: bool = False) -> Sequence[float] | None:
     """A weight a class, as given or as counted in the training masks. Raises UserError where they don't fit."""
     given, names = config.class_weights, source.classes.names
     if isinstance(given, str):
         counting = partial(progress, description="counting pixels")
-        pixels, present = distributed.on_main(lambda: count_pixels(source, counting))
+        left_out = _say_left_out if may_skip else None
+        pixels, present = distributed.on_main(lambda: count_pixels(source, counting, left_out))
         found = median_frequency_weights(pixels, present) if given == "median_frequency" else enet_weights(pixels)
         if distributed.is_main():
             words = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, found, strict=True))
@@ -71,6 +75,10 @@ def class_weights(config: LossConfig, source: Source) -> Sequence[float] | None:
     if given is not None and len(given) != len(names):
         raise UserError(f"loss.class_weights has {len(given)} numbers for {len(names)} classes; give one a class")
     return given
+
+
+def _say_left_out(error: UserError) -> None:
+    console.print(f"left out: {error}", soft_wrap=True)
 
 
 def schedule(t: TrainConfig, num_steps: int, steps_per_epoch: int) -> Callable[[int], float]:

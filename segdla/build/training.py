@@ -135,7 +135,7 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool) -> bool:
     torch.manual_seed(t.seed)
     dataset, validation = datasets(config)
     classes = dataset.source.classes
-    objective = learning.loss(config.loss, dataset.source, on)
+    objective = learning.loss(config.loss, dataset.source, on, config.data.unreadable == "skip")
     network = build.model(config, len(classes))
     state = distributed.on_main(lambda: read_training(run)) if resume else None  # None: it ended before it had any
     if config.model.weights and state is None:

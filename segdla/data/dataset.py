@@ -6,7 +6,7 @@ one over files; drawn scenes are another.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -177,6 +177,10 @@ class SegmentationDataset(Dataset):
                 error = raised
                 unreadable += (str(error),)
         return error
+
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Iterator[Sample | UserError]:
+        """Samples, each made when it is asked for: where one goes before the next, that is made in the same memory."""
+        return map(self.__getitem__, keys)
 
     def _sample(self, epoch: int, index: int) -> Sample:
         image, target = self.source.read(index)

@@ -36,9 +36,8 @@ def read_image(path: Path) -> np.ndarray:
     content = _content(path)
     header = _header(path, io.BytesIO(content))
     if _by_opencv(path, content, header):
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        pixels = _decoded(path, pixels)
-        cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = _decoded(path, cv2.imdecode(np.frombuffer(content, np.uint8), flags))
     elif header.mode.startswith("I;16"):
         pixels = np.dstack([_load(path, header) >> 8] * 3).astype(np.uint8)
     elif header.mode in ("I", "F"):

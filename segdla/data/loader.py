@@ -5,10 +5,11 @@ import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from segdla.data.dataset import Sample, SegmentationDataset
+from segdla.data.slots import Slots, Ticket
 from segdla.errors import UserError
+
+_BLOCK = 16 << 20  # bytes, some times a sample's
 
 
 class Batch(NamedTuple):
@@ -56,12 +60,12 @@ class TrainingKeys:
         self.accumulate = accumulate
         self.rank = rank
         self.world_size = world_size
+        self.part = batch_size // (accumulate * world_size)  # keys of a batch
 
     def __len__(self) -> int:
         return (self.num_steps - self.first_step) * self.accumulate
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        size = self.batch_size // (self.accumulate * self.world_size)
         drawn, order = -1, np.empty(0, int)
         for step in range(self.first_step, self.num_steps):
             keys = []
@@ -71,15 +75,16 @@ class TrainingKeys:
                     drawn, order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
                 keys.append((epoch, int(order[place])))
             for part in range(self.accumulate):
-                start = (part * self.world_size + self.rank) * size
-                yield keys[start : start + size]
+                start = (part * self.world_size + self.rank) * self.part
+                yield keys[start : start + self.part]
 
 
 def training_batches(dataset: SegmentationDataset, keys: TrainingKeys, workers: int, pin: bool) -> Iterator[Batch]:
     """The batches of a run, in order. Raises a sample's UserError when its turn comes."""
-    loader = _loader(dataset, keys, workers, pin)
-    # Pinned batches come from a thread of the loader's own.
-    return (batch for (batch,) in _raising(_ahead(loader) if workers and not pin else loader))
+    if not workers:
+        return (batch for (batch,) in _raising(_loader(dataset, keys, 0, _stack_by_size, pin)))
+    slots = Slots(keys.part)
+    return _ahead(_loader(dataset, keys, workers, partial(_fill, slots)), slots, pin, keys.accumulate)
 
 
 class WholeImages:
@@ -95,7 +100,7 @@ class WholeImages:
         keys = [(0, index) for index in range(rank, len(dataset), world_size)]
         chunks = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
         self.num_images = len(keys)
-        self.loader = _loader(dataset, chunks, workers, pin, persistent_workers=workers > 0)
+        self.loader = _loader(dataset, chunks, workers, _stack_by_size, pin_memory=pin, persistent_workers=workers > 0)
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -109,15 +114,16 @@ def _loader(
     dataset: SegmentationDataset,
     keys: Iterable[list[tuple[int, int]]],
     workers: int,
-    pin: bool,
+    collate: Callable,
+    pin_memory: bool = False,
     persistent_workers: bool = False,
 ) -> DataLoader:
     return DataLoader(
         dataset,
         batch_sampler=keys,
-        collate_fn=_stack_by_size,
+        collate_fn=collate,
         num_workers=workers,
-        pin_memory=pin,
+        pin_memory=pin_memory,
         worker_init_fn=_start_worker,
         persistent_workers=persistent_workers,
     )
@@ -125,6 +131,9 @@ def _loader(
 
 def _start_worker(worker: int) -> None:
     cv2.setNumThreads(0)  # a worker is a thread already: more of them only get in each other's way
+    # The C library of Linux keeps, unused, up to twice the largest block that was ever let go of: then a sample is made
+    # where the one before was, and not in new memory, page by page.
+    np.empty(_BLOCK, np.uint8)
     # A signal to the main process's group, such as Ctrl-C's, is the main process's to answer: a worker that died of it
     # would take the running step along.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -132,7 +141,8 @@ def _start_worker(worker: int) -> None:
         os.setpgrp()
 
 
-def _stack_by_size(samples: list[Sample | UserError]) -> list[Batch] | UserError:
+def _stack_by_size(samples: Iterable[Sample | UserError]) -> list[Batch] | UserError:
+    samples = list(samples)
     for sample in samples:
         if isinstance(sample, UserError):
             return sample
@@ -143,19 +153,42 @@ def _stack_by_size(samples: list[Sample | UserError]) -> list[Batch] | UserError
     return batches
 
 
-def _ahead(loader: DataLoader) -> Iterator[list[Batch] | UserError]:
-    """What a loader gives, taken from its workers and let go of by a thread: that takes milliseconds a batch."""
+def _fill(slots: Slots, samples: Iterable[Sample | UserError]) -> tuple[Ticket, tuple, tuple] | UserError:
+    """A batch but for its tensors, which are where the ticket says."""
+    taken, names, unreadable = None, (), ()
+    for place, sample in enumerate(samples):
+        if isinstance(sample, UserError):
+            return sample
+        taken = taken or slots.take(sample.target.shape)
+        ticket, images, targets = taken
+        images[place], targets[place] = sample.image, sample.target
+        names, unreadable = (*names, sample.name), unreadable + sample.unreadable
+    return ticket, names, unreadable
+
+
+def _ahead(loader: DataLoader, slots: Slots, pin: bool, used: int) -> Iterator[Batch]:
+    """The batches of a loader, taken from its workers and let go of by a thread; ``used`` of them are used at once.
+
+    Pinned memory is filled by it, and to let go of a tensor is to let go of the interpreter: on busy cores the main
+    thread would have it back only after milliseconds.
+    """
     iterator = iter(loader)  # here, since only the main thread can watch over workers
+    device = torch.cuda.current_device() if pin else None
     ready: queue.Queue = queue.Queue(maxsize=1)
     left = threading.Event()
 
     def fetch() -> None:
         end: object = None
-        kept = deque(maxlen=3)  # one ready, one in use, and one that no one else has by now: it is unmapped here
+        kept = deque(maxlen=used + 3)  # besides those in use: before them one that is done with, after them two
         try:
-            for batches in iterator:
-                kept.append(batches)
-                ready.put((batches,))
+            if pin:
+                torch.cuda.set_device(device)  # of this thread
+            for ticket, *rest in _raising(iterator):
+                images, targets = slots.get(ticket)
+                if pin:
+                    images, targets = images.pin_memory(), targets.pin_memory()
+                kept.append(Batch(images, targets, *rest))
+                ready.put((kept[-1],))
                 if left.is_set():
                     return
         except BaseException as error:  # for the main thread to raise
@@ -166,10 +199,7 @@ def _ahead(loader: DataLoader) -> Iterator[list[Batch] | UserError]:
     thread.start()
     try:
         while isinstance(item := ready.get(), tuple):
-            (batches,) = item
-            del item  # or it would be kept through the next one's making
-            yield batches
-            del batches
+            yield item[0]
         if item is not None:
             raise item
     finally:
@@ -179,8 +209,8 @@ def _ahead(loader: DataLoader) -> Iterator[list[Batch] | UserError]:
         thread.join()
 
 
-def _raising(loader: Iterable[list[Batch] | UserError]) -> Iterator[list[Batch]]:
-    for batches in loader:
-        if isinstance(batches, UserError):
-            raise batches
-        yield batches
+def _raising(loader: Iterable[Any]) -> Iterator[Any]:
+    for item in loader:
+        if isinstance(item, UserError):
+            raise item
+        yield item

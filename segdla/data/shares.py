@@ -7,21 +7,31 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from segdla.data.dataset import Source
+from segdla.errors import UserError
 
 
 def count_pixels(
-    source: Source, progress: Callable[[Collection[Future]], Iterable[Future]] = iter
+    source: Source,
+    progress: Callable[[Collection[Future]], Iterable[Future]] = iter,
+    left_out: Callable[[UserError], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of each class, and all pixels of the images in which it occurs: two int64 (C,).
 
-    Reads every mask, in threads; ``progress`` wraps what is waited for, one item a mask. Raises a mask's UserError.
+    Reads every mask, in threads; ``progress`` wraps what is waited for, one item a mask. The UserError of one
+    that can't be read is told to ``left_out``, or raised where there is none.
     """
     num_classes = len(source.classes)
     pixels, present = np.zeros((2, num_classes), np.int64)
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         for counted in progress([pool.submit(_count, source, index) for index in range(len(source))]):
-            counts = counted.result()
+            try:
+                counts = counted.result()
+            except UserError as error:
+                if left_out is None:
+                    raise
+                left_out(error)
+                continue
             here = counts[:num_classes]
             pixels += here
             present += np.where(here > 0, counts.sum(), 0)

@@ -1,12 +1,13 @@
-"""Augmentation: one affine warp that touches only the crop's pixels, then albumentations on the crop."""
+"""Augmentation: one cut that touches only the crop's pixels, one matrix for the colours, then albumentations."""
 
 import difflib
 import inspect
 import math
 import os
+import random
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,123 +20,157 @@ from segdla.data.dataset import IGNORE_INDEX
 from segdla.errors import UserError
 
 _LOOKED_AT = 1 << 17  # pixels of a mask, when looking for rare classes: a millisecond
+_LUMA = np.array([0.299, 0.587, 0.114])  # what grey is made of
 
 
-class AffineCrop(A.DualTransform):
-    """Scale, rotate, flip and crop as a single warp: images reflected beyond their border, masks ignored there.
+class Cut(NamedTuple):
+    """A crop of (height, width) that begins at (top, left) of an array magnified by ``scale``.
 
-    height, width: of the crop, in pixels. scale: range of the magnification, drawn uniformly. rotate: largest angle in
-    degrees. flip: probability of a left-right flip. balance: share of crops centred on a pixel of a class drawn evenly
-    from those in the mask, as far as the borders allow. The others lie anywhere inside the magnified image, or around
-    it where they are larger. One that is not rotated and lies inside is made of whole pixels of the image, by resizing.
+    It is turned about its centre by ``angle``, in radians, and then mirrored.
     """
 
-    class InitSchema(A.DualTransform.InitSchema):
-        height: int
-        width: int
-        scale: tuple[float, float]
-        rotate: float
-        flip: float
-        balance: float
+    height: int
+    width: int
+    top: int
+    left: int
+    scale: float
+    angle: float
+    mirrored: bool
+
+    def __call__(self, array: np.ndarray) -> np.ndarray:
+        """The crop of an image (H,W,3), reflected beyond its border, or of a mask (H,W), ignored there."""
+        return self._turned(array) if self.angle else self._straight(array)
+
+    def matrix(self) -> np.ndarray:
+        """(2, 3): from the array's pixels (x, y) to the crop's."""
+        cos, sin = self.scale * math.cos(self.angle), self.scale * math.sin(self.angle)
+        mirror = -1 if self.mirrored else 1
+        linear = np.array([[mirror * cos, mirror * -sin], [sin, cos]])
+        # From pixel centres to pixel centres: both lie half a pixel inside the pixels' corners.
+        source_center = np.array([self.left + self.width / 2, self.top + self.height / 2]) / self.scale - 0.5
+        crop_center = np.array([self.width, self.height]) / 2 - 0.5
+        return np.hstack([linear, (crop_center - linear @ source_center)[:, None]])
+
+    def _straight(self, array: np.ndarray) -> np.ndarray:
+        """By resizing whole pixels: up to half a pixel beside what the matrix says, at a quarter of the time."""
+        rows, height, above, below = _stretch(self.top, self.height, self.scale, array.shape[0])
+        columns, width, before, after = _stretch(self.left, self.width, self.scale, array.shape[1])
+        interpolation = cv2.INTER_NEAREST_EXACT if array.ndim == 2 else cv2.INTER_LINEAR
+        crop = cv2.resize(array[rows, columns], (width, height), interpolation=interpolation)
+        if above or below or before or after:
+            crop = cv2.copyMakeBorder(crop, above, below, before, after, _border(array), value=IGNORE_INDEX)
+        return cv2.flip(crop, 1) if self.mirrored else crop
+
+    def _turned(self, array: np.ndarray) -> np.ndarray:
+        matrix, size = self.matrix(), (self.width, self.height)
+        if array.ndim == 2:
+            return cv2.warpAffine(
+                array, matrix, size, flags=cv2.INTER_NEAREST, borderMode=_border(array), borderValue=IGNORE_INDEX
+            )
+        corners = np.array([[0, 0, 1], [self.width, 0, 1], [0, self.height, 1], [self.width, self.height, 1]])
+        reached = corners @ cv2.invertAffineTransform(matrix).T
+        low, high = np.floor(reached.min(0)).astype(int) - 2, np.ceil(reached.max(0)).astype(int) + 3
+        columns, rows = map(_reflected, low, high, array.shape[1::-1])
+        window = cv2.cvtColor(array[rows, columns], cv2.COLOR_RGB2RGBA)  # four channels take a third of the time
+        matrix[:, 2] += matrix[:, :2] @ (columns.start, rows.start)
+        crop = cv2.warpAffine(window, matrix, size, flags=cv2.INTER_LINEAR, borderMode=_border(array))
+        return cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB)
+
+
+def _border(array: np.ndarray) -> int:
+    return cv2.BORDER_CONSTANT if array.ndim == 2 else cv2.BORDER_REFLECT_101
+
+
+def _stretch(start: int, wanted: int, scale: float, length: int) -> tuple[slice, int, int, int]:
+    """Along one axis: the pixels of the array that a crop shows, what they become, and what is lacking on both sides.
+
+    ``start`` lies inside the magnified array, or ``wanted`` goes around it.
+    """
+    whole = _magnified(length, scale)
+    if whole < wanted:
+        return slice(0, length), whole, -start, wanted - whole + start
+    size = max(1, min(length, round(wanted / scale)))
+    first = min(round(start / scale), length - size)
+    return slice(first, first + size), wanted, 0, 0
+
+
+def _magnified(length: int, scale: float) -> int:
+    return max(1, round(length * scale))
+
+
+def _reflected(low: int, high: int, length: int) -> slice:
+    """Along one axis: the pixels of an array that low to high show, or reflect where they are beyond it."""
+    first = max(0, min(low, 2 * length - 1 - high))
+    return slice(first, min(length, max(high, 1 - low)))
+
+
+class RandomCut:
+    """Draws cuts of (height, width).
+
+    scale: range of the magnification, drawn uniformly. rotate: largest angle in degrees. flip: probability of a
+    left-right flip. balance: share of crops centred on a pixel of a class drawn evenly from those in the mask, as far
+    as the borders allow. The others lie anywhere inside the magnified image, or around it where they are larger.
+    """
 
     def __init__(
-        self,
-        height: int,
-        width: int,
-        scale: tuple[float, float] = (1.0, 1.0),
-        rotate: float = 0.0,
-        flip: float = 0.0,
-        balance: float = 0.0,
-        p: float = 1.0,
+        self, crop: tuple[int, int], scale: tuple[float, float], rotate: float, flip: float, balance: float = 0.0
     ):
-        super().__init__(p=p)
-        self.height = height
-        self.width = width
+        self.crop = crop
         self.scale = scale
         self.rotate = rotate
         self.flip = flip
         self.balance = balance
 
-    @property
-    def targets_as_params(self) -> list[str]:
-        return ["mask"] if self.balance else []
-
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        height, width = params["shape"][:2]
-        scale = self.py_random.uniform(*self.scale)
-        angle = math.radians(self.py_random.uniform(-self.rotate, self.rotate))
-        mirror = -1 if self.py_random.random() < self.flip else 1
-        centred = self.balance and self.py_random.random() < self.balance
-        y, x = self._rare_pixel(data["mask"]) if centred else (None, None)
-        center_y = self._crop_start(height, self.height, scale, y) + self.height / 2
-        center_x = self._crop_start(width, self.width, scale, x) + self.width / 2
-        cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-        linear = np.array([[mirror * cos, mirror * -sin], [sin, cos]])
-        # From the source's pixel centres to the crop's: both lie half a pixel inside the pixels' corners.
-        source_center = np.array([center_x, center_y]) / scale - 0.5
-        crop_center = np.array([self.width, self.height]) / 2 - 0.5
-        return {"matrix": np.hstack([linear, (crop_center - linear @ source_center)[:, None]])}
-
-    def _crop_start(self, length: int, wanted: int, scale: float, around: int | None) -> int:
-        # Whole pixels, so that an unscaled crop is a copy and not a blur.
-        room = round(length * scale) - wanted
-        first, last = min(0, room), max(0, room)
-        if around is None:
-            return self.py_random.randint(first, last)
-        return min(max(first, round((around + 0.5) * scale - wanted / 2)), last)
-
-    def _rare_pixel(self, mask: np.ndarray) -> tuple[int, int] | tuple[None, None]:
-        """A pixel of a class drawn evenly from those in the mask, by a coarse look; none where all is ignored."""
-        step = max(1, math.isqrt(mask.size // _LOOKED_AT))
-        seen = mask[::step, ::step]
-        classes = np.flatnonzero(np.bincount(seen.ravel(), minlength=256)[:IGNORE_INDEX])
-        if not len(classes):
-            return None, None
-        places = np.flatnonzero(seen == self.py_random.choice(classes))
-        y, x = divmod(int(self.py_random.choice(places)), seen.shape[1])
-        return y * step, x * step
-
-    def apply(self, img: np.ndarray, matrix: np.ndarray, **params: Any) -> np.ndarray:
-        return self._warp(img, matrix, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
-
-    def apply_to_mask(self, mask: np.ndarray, matrix: np.ndarray, **params: Any) -> np.ndarray:
-        return self._warp(mask, matrix, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
-
-    def _warp(self, array: np.ndarray, matrix: np.ndarray, interpolation: int, border: int) -> np.ndarray:
-        size = (self.width, self.height)  # OpenCV's order
-        window = _window(matrix, size, array.shape)
-        if window is not None:  # the same at a quarter of the time
-            exact = cv2.INTER_NEAREST_EXACT if interpolation == cv2.INTER_NEAREST else interpolation
-            resized = cv2.resize(array[window], size, interpolation=exact)
-            return cv2.flip(resized, 1) if matrix[0, 0] < 0 else resized
-        return cv2.warpAffine(array, matrix, size, flags=interpolation, borderMode=border, borderValue=IGNORE_INDEX)
+    def __call__(self, mask: np.ndarray, draw: random.Random) -> Cut:
+        scale = draw.uniform(*self.scale)
+        angle = math.radians(draw.uniform(-self.rotate, self.rotate))
+        mirrored = draw.random() < self.flip
+        centred = self.balance and draw.random() < self.balance
+        around = _rare_pixel(mask, draw) if centred else (None, None)
+        places = (
+            _start(length, wanted, scale, pixel, draw)
+            for length, wanted, pixel in zip(mask.shape, self.crop, around, strict=True)
+        )
+        return Cut(*self.crop, *places, scale, angle, mirrored)
 
 
-def _window(matrix: np.ndarray, size: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, slice] | None:
-    """The part of an array, in whole pixels, that a warp to (width, height) only scales and mirrors.
+def _start(length: int, wanted: int, scale: float, around: int | None, draw: random.Random) -> int:
+    # Whole pixels, so that an unscaled crop is a copy and not a blur.
+    room = _magnified(length, scale) - wanted
+    first, last = min(0, room), max(0, room)
+    if around is None:
+        return draw.randint(first, last)
+    return min(max(first, round((around + 0.5) * scale - wanted / 2)), last)
 
-    None where the warp does more, or goes beyond the array.
+
+def _rare_pixel(mask: np.ndarray, draw: random.Random) -> tuple[int, int] | tuple[None, None]:
+    """A pixel of a class drawn evenly from those in the mask, by a coarse look; none where all is ignored."""
+    step = max(1, math.isqrt(mask.size // _LOOKED_AT))
+    seen = mask[::step, ::step]
+    classes = np.flatnonzero(np.bincount(seen.ravel(), minlength=256)[:IGNORE_INDEX])
+    if not len(classes):
+        return None, None
+    places = np.flatnonzero(seen == draw.choice(classes))
+    y, x = divmod(int(draw.choice(places)), seen.shape[1])
+    return y * step, x * step
+
+
+def colored(image: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:
+    """An RGB image (H,W,3) uint8 with its colours moved away from black, its mean grey and each pixel's own grey.
+
+    Each by its factor, where 1 changes nothing. The three are linear and commute, so they are one matrix: the same in
+    any order, and rounded and clipped only once.
     """
-    if matrix[0, 1] or matrix[1, 0]:
-        return None
-    slices = []
-    for factor, shift, length, available in zip(np.diag(matrix), matrix[:, 2], size, shape[1::-1], strict=True):
-        near, far = sorted((corner - 0.5 - shift) / factor + 0.5 for corner in (0, length))  # of pixels, not centres
-        start = round(near)
-        stop = start + max(1, round(far - near))
-        if stop == available + 1 and start > 0:  # by a rounding only
-            start, stop = start - 1, stop - 1
-        if start < 0 or stop > available:
-            return None
-        slices.append(slice(start, stop))
-    return slices[1], slices[0]
+    grey = _LUMA @ cv2.mean(image)[:3]
+    linear = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * _LUMA)
+    return cv2.transform(image, np.column_stack([linear, np.full(3, brightness * (1 - contrast) * grey)]))
 
 
 class TrainingTransform:
     """``transform(image, target, seed)``: a crop of (height, width), the same for the same seed.
 
-    ``extra`` names further albumentations, applied to the crop in order. Raises UserError where one does not exist or
-    does not take its arguments.
+    ``jitter`` is how far brightness, contrast and saturation go from 1. ``extra`` names further albumentations, applied
+    to the crop in order. Raises UserError where one does not exist or does not take its arguments.
     """
 
     def __init__(
@@ -149,17 +184,23 @@ class TrainingTransform:
         extra: Sequence[Mapping[str, Mapping[str, Any] | None]] = (),
     ):
         self.crop = tuple(crop)
-        transforms: list[A.BasicTransform] = [AffineCrop(*crop, scale=scale, rotate=rotate, flip=flip, balance=balance)]
-        if jitter:
-            span = (1 - jitter, 1 + jitter)
-            transforms.append(A.ColorJitter(brightness=span, contrast=span, saturation=span, hue=(0, 0), p=1))
-        transforms += [_by_name(name, arguments or {}) for entry in extra for name, arguments in entry.items()]
-        self.compose = A.Compose(transforms)
+        self.cut = RandomCut(self.crop, tuple(scale), rotate, flip, balance)
+        self.jitter = jitter
+        further = [_by_name(name, arguments or {}) for entry in extra for name, arguments in entry.items()]
+        self.further = A.Compose(further) if further else None
 
     def __call__(self, image: np.ndarray, target: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        draw = random.Random(seed)
+        cut = self.cut(target, draw)
+        image, target = cut(image), cut(target)
+        if self.jitter:
+            image = colored(image, *(draw.uniform(1 - self.jitter, 1 + self.jitter) for _ in range(3)))
+        return (image, target) if self.further is None else self._furthered(image, target, seed)
+
+    def _furthered(self, image: np.ndarray, target: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         # Under loader workers albumentations would draw the same numbers in each of them, every epoch anew.
-        self.compose.set_random_seed(seed)
-        result = self.compose(image=image, mask=target)
+        self.further.set_random_seed(seed)
+        result = self.further(image=image, mask=target)
         image, target = result["image"], result["mask"]
         if image.dtype != np.uint8 or image.shape != (*self.crop, 3) or target.shape != self.crop:
             raise UserError(

@@ -93,6 +93,15 @@ def test_unreadable_images_are_left_out_by_choice(two_folders, tool, tmp_path, c
     assert '"unreadable": ' in (tmp_path / "runs" / "two_folders" / "metrics.jsonl").read_text(encoding="utf-8")
 
 
+def test_class_weights_are_counted_without_unreadable_masks_by_choice(two_folders, tool, tmp_path, capfd, fails):
+    (tmp_path / "set" / "train" / "masks" / "scene 2.png").write_bytes(b"broken")
+    counted = "loss.class_weights=enet"
+    assert "scene 2.png" in fails("train", two_folders, counted)
+    assert tool("train")(two_folders, counted, "data.unreadable=skip", "train.epochs=1") == 0
+    printed = capfd.readouterr().out
+    assert printed.index("left out: ") < printed.index("class weights (enet)")
+
+
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_a_run_that_ended_before_its_first_state_is_resumed_from_its_start(two_folders, tool, tmp_path, pretrained):
     runs = tmp_path / "runs"

@@ -3,6 +3,7 @@ import pytest
 
 from segdla.data.dataset import Classes
 from segdla.data.shares import count_pixels, enet_weights, median_frequency_weights
+from segdla.errors import UserError
 
 
 class ThreeMasks:
@@ -29,6 +30,23 @@ def test_progress_sees_every_mask():
     seen = []
     count_pixels(ThreeMasks(), lambda items: (seen.append(item) or item for item in items))
     assert len(seen) == 3
+
+
+class OneBroken(ThreeMasks):
+    def target(self, index):
+        if index == 1:
+            raise UserError("mask 1 is broken")
+        return super().target(index)
+
+
+def test_a_broken_mask_is_an_error_or_left_out_and_told():
+    with pytest.raises(UserError, match="mask 1 is broken"):
+        count_pixels(OneBroken())
+    told = []
+    pixels, present = count_pixels(OneBroken(), left_out=told.append)
+    assert [str(error) for error in told] == ["mask 1 is broken"]
+    np.testing.assert_array_equal(pixels, [6, 1, 0])
+    np.testing.assert_array_equal(present, [8, 8, 0])
 
 
 def test_median_frequency_by_hand():

@@ -1,9 +1,12 @@
+import itertools
+import random
+
 import cv2
 import numpy as np
 import pytest
 
 from segdla.data.dataset import IGNORE_INDEX
-from segdla.data.transforms import AffineCrop, TrainingTransform
+from segdla.data.transforms import Cut, TrainingTransform, colored
 from segdla.errors import UserError
 
 
@@ -80,16 +83,69 @@ def test_half_the_size_is_the_mean_of_four():
     assert set(np.unique(target - crop[..., 0].astype(int))) <= {-9, -7, 7, 9}  # one of the four
 
 
+def smooth(seed, height=240, width=300):
+    return cv2.resize(np.random.default_rng(seed).integers(0, 256, (8, 10, 3), np.uint8), (width, height))
+
+
 @pytest.mark.parametrize("seed", range(12))
-def test_what_is_only_scaled_and_mirrored_is_what_the_warp_gives(seed):
-    smooth = cv2.resize(np.random.default_rng(seed).integers(0, 256, (8, 10, 3), np.uint8), (300, 240))
-    crop = AffineCrop(96, 120, scale=(0.6, 1.9), flip=0.5)
-    crop.set_random_seed(seed)
-    matrix = crop.get_params_dependent_on_data({"shape": smooth.shape}, {})["matrix"]
-    warped = cv2.warpAffine(smooth, matrix, (120, 96), borderMode=cv2.BORDER_REFLECT_101)
+def test_a_straight_cut_is_what_the_warp_gives(seed):
+    draw, image = random.Random(seed), smooth(seed)
+    scale = draw.uniform(0.6, 1.9)
+    top, left = draw.randint(0, round(240 * scale) - 96), draw.randint(0, round(300 * scale) - 120)
+    cut = Cut(96, 120, top, left, scale, angle=0.0, mirrored=seed % 2 == 0)
+    warped = cv2.warpAffine(image, cut.matrix(), (120, 96), borderMode=cv2.BORDER_REFLECT_101)
     # It is moved by half a pixel at most, to begin at a whole one: a step of the image, which is some 8.
-    difference = np.abs(crop.apply(smooth, matrix).astype(int) - warped)
+    difference = np.abs(cut(image).astype(int) - warped)
     assert difference.mean() < 2.5 and difference.max() < 14
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_straight_cut_around_a_smaller_image(mirrored):
+    image, mask = smooth(0), smooth(1)[..., 0]
+    cut = Cut(200, 220, top=-30, left=-41, scale=0.5, angle=0.0, mirrored=mirrored)
+    placed = np.full((200, 220), IGNORE_INDEX, np.uint8)
+    placed[30:150, 41:191] = cv2.resize(mask, (150, 120), interpolation=cv2.INTER_NEAREST_EXACT)
+    np.testing.assert_array_equal(cut(mask), placed[:, ::-1] if mirrored else placed)
+    warped = cv2.warpAffine(image, cut.matrix(), (220, 200), borderMode=cv2.BORDER_REFLECT_101)
+    # Beyond the border it is what was scaled that is reflected, not the reflection that is scaled: half a pixel beside.
+    difference = np.abs(cut(image).astype(int) - warped)
+    assert difference.mean() < 2 and difference.max() < 14
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_a_turned_cut_is_what_the_warp_of_all_gives(seed):
+    draw = random.Random(seed)
+    height, width = draw.randint(3, 160), draw.randint(3, 160)  # smaller than the crop, larger, reflected many times
+    image = smooth(seed, height, width)
+    top, left = draw.randint(-80, 80), draw.randint(-80, 80)
+    cut = Cut(96, 120, top, left, draw.uniform(0.4, 2), angle=draw.uniform(-4, 4), mirrored=seed % 2 == 0)
+    warped = cv2.warpAffine(image, cut.matrix(), (120, 96), borderMode=cv2.BORDER_REFLECT_101)
+    assert np.abs(cut(image).astype(int) - warped).max() <= 1
+
+
+def test_colours_change_as_by_one_step_after_the_other():
+    image = smooth(3) // 4 + 90  # far from black and white, where a single step would clip
+    luma = np.array([0.299, 0.587, 0.114])
+
+    def brighter(x):
+        return 1.3 * x
+
+    def flatter(x):
+        return 0.7 * x + 0.3 * (x @ luma).mean()
+
+    def greyer(x):
+        return 0.6 * x + 0.4 * (x @ luma)[..., None]
+
+    for steps in itertools.permutations((brighter, flatter, greyer)):
+        expected = image.astype(float)
+        for step in steps:
+            expected = step(expected)
+        assert np.abs(colored(image, brightness=1.3, contrast=0.7, saturation=0.6) - expected).max() < 1.2
+
+
+def test_what_becomes_too_bright_is_white_and_too_dark_is_black():
+    image = np.full((4, 4, 3), (0, 128, 255), np.uint8)
+    np.testing.assert_array_equal(colored(image, 1.4, 1.0, 1.4)[0, 0, [0, 2]], [0, 255])
 
 
 def test_same_seed_same_crop_other_seed_other_crop():
