@@ -97,7 +97,9 @@ def score(args: argparse.Namespace) -> int:
     if args.submission:
         submission = distributed.on_main(lambda: Submission(args.submission, source, trained.path, how))
     predict = predictor(trained, scales=scales, with_flip=args.flip, window=window)
-    console.print(f"{trained.path} on {settings.data.dataset} {args.split}, {len(source)} images", soft_wrap=True)
+    computed = build.computed_in(settings.train.precision, trained.precision, trained.device)
+    on = f"{settings.data.dataset} {args.split}, {len(source)} images, {trained.device}, {computed}"
+    console.print(f"{trained.path} on {on}", soft_wrap=True)
 
     def save_masks(name: str, ids: np.ndarray) -> None:
         write_image(args.save_masks / "ids" / f"{name}.png", ids)
