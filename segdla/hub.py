@@ -121,7 +121,7 @@ def _answers(hub: Any, name: str) -> bool:
 
     asking = Thread(target=ask, daemon=True)  # left behind where it hangs in looking up a name
     asking.start()
-    asking.join(_SECONDS + 1)
+    asking.join(_SECONDS)
     return said == [True]
 
 

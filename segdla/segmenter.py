@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from segdla import hub
 from segdla.data.images import read_image
@@ -94,8 +93,16 @@ class Segmenter:
         if window == "auto":
             window = LARGE_WINDOW if height * width * max(self.scales) ** 2 > LARGE else None
         run: Predictor = make(self.trained, scales=self.scales, with_flip=self.flip, window=window)
-        images: Tensor = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.device)  # (1,3,H,W)
-        return run(images)[0].cpu().numpy()
+        try:
+            images = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.device)  # (1,3,H,W)
+            return run(images)[0].cpu().numpy()
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
+                raise
+            raise UserError(
+                f"out of memory on {self.device} with an image of {height}x{width}; see it by (smaller) windows: "
+                "window=(512, 512), or --window 512 512"
+            ) from error
 
 
 def load(

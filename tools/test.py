@@ -24,7 +24,7 @@ from segdla.evaluation.submission import Submission
 from segdla.metrics import ConfusionMatrix
 from segdla.report import console, progress, score_table, write_json
 from segdla.trained import Trained, open_trained, predictor
-from segdla.visualize import colorize, write_image
+from segdla.visualize import write_image, write_palette
 
 
 def parser() -> argparse.ArgumentParser:
@@ -103,7 +103,7 @@ def score(args: argparse.Namespace) -> int:
 
     def save_masks(name: str, ids: np.ndarray) -> None:
         write_image(args.save_masks / "ids" / f"{name}.png", ids)
-        write_image(args.save_masks / "color" / f"{name}.png", colorize(ids, source.classes.palette))
+        write_palette(args.save_masks / "color" / f"{name}.png", ids, source.classes.palette)
 
     def run(images: Source, *outputs: Callable[[str, np.ndarray], None]) -> ConfusionMatrix:
         with Background() as background:
