@@ -47,6 +47,8 @@ def find_inputs(words: Sequence[str], lines: Iterable[bytes] = (), skip: Path | 
 
 def _named(word: str, skip: Path | None) -> Iterator[Input]:
     path = Path(word)
+    if not word:
+        raise UserError("an input is empty; for all images in this folder write .")
     if path.is_dir():
         yield from _inside(path, skip)
     elif path.is_file():

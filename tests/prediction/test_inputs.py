@@ -64,6 +64,7 @@ def test_words_that_name_nothing(album):
         ("*.bmp", (), r"match for \*\.bmp"),
         ("empty", (), "no images or videos in empty"),
         ("-", (b"\n",), "no paths on stdin"),
+        ("", (), "an input is empty"),
     ):
         with pytest.raises(UserError, match=message):
             find_inputs([word], lines)
