@@ -53,7 +53,7 @@ def ahead(
         while calls:
             yield calls.popleft()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=True, cancel_futures=bool(calls))  # where the rest is not asked for
 
 
 def _nbytes(future: Future) -> int:

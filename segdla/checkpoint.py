@@ -50,7 +50,10 @@ def read_weights(path: Path) -> Checkpoint:
         raise UserError(
             f"{path} holds weights but was not written by segdla's training; start from it with model.weights={path}"
         )
-    return Checkpoint(path, state_dict, json.loads(metadata["card"]))
+    try:
+        return Checkpoint(path, state_dict, json.loads(metadata["card"]))
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path} is a damaged checkpoint: its card can't be read ({error}); take another") from error
 
 
 def save_training(path: Path, state: dict[str, Any]) -> None:

@@ -132,6 +132,7 @@ def write_palette(path: Path, ids: np.ndarray, palette: Sequence[tuple[int, int,
 
     Of few classes a pixel takes 1, 2 or 4 bits. As ``write_image`` otherwise.
     """
+    assert ids.max(initial=0) < len(palette), f"id {ids.max()} of {len(palette)} classes"
     picture = Image.fromarray(ids)
     picture.putpalette([shade for color in palette for shade in color])
     file = io.BytesIO()

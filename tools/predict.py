@@ -70,7 +70,8 @@ def main(args: argparse.Namespace) -> int:
 def predict(args: argparse.Namespace) -> int:
     usual = Path("predictions")
     folder = args.output or distributed.on_main(lambda: usual if args.skip_existing else unused(usual))
-    inputs = distributed.on_main(lambda: find_inputs(args.inputs, sys.stdin.buffer, skip=folder))
+    lines = sys.stdin.buffer if "-" in args.inputs else ()
+    inputs = distributed.on_main(lambda: find_inputs(args.inputs, lines, skip=folder))
     mine = inputs[distributed.rank() :: distributed.world_size()]
     segmenter = segdla.load(
         args.checkpoint,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from segdla import build, cli, distributed
+from segdla import build, cli, distributed, hub
 from segdla.background import Background
 from segdla.build.data import open_split
 from segdla.checkpoint import unused
@@ -140,7 +140,7 @@ def score(args: argparse.Namespace) -> int:
 
 
 def tell(args: argparse.Namespace, checkpoint: Path, scores: dict[str, Any], how: dict[str, Any]) -> None:
-    """Show the scores, and keep them as JSON beside the checkpoint."""
+    """Show the scores, and keep them as JSON beside the checkpoint; of one from the hub, here."""
     options = {"multiscale": args.multiscale, "flip": args.flip, "window": bool(args.window)}
     named = {"multiscale": f"{len(how['scales'])} scales", "flip": "flip", "window": "windows"}
     chosen = [name for name, on in options.items() if on]
@@ -148,7 +148,8 @@ def tell(args: argparse.Namespace, checkpoint: Path, scores: dict[str, Any], how
     console.print(f"{args.split}, {said}; {how['protocol'] or 'own classes'}:")
     console.print(score_table(scores))
     console.print(f"mIoU {100 * scores['mean_iou']:.2f} %")
-    record = unused(checkpoint.parent / f"{'_'.join(['eval', args.split, *chosen])}.json")
+    folder = Path() if hub.is_address(args.checkpoint or "") else checkpoint.parent
+    record = unused(folder / f"{'_'.join(['eval', args.split, *chosen])}.json")
     write_json(record, {**scores, "settings": how})
     console.print(f"written to {record}", soft_wrap=True)
 

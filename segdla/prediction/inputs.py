@@ -72,8 +72,7 @@ def _inside(folder: Path, skip: Path | None) -> Iterator[Input]:
 
 
 def _listed(lines: Iterable[bytes]) -> Iterator[Input]:
-    for line in lines:
-        text = os.fsdecode(line.rstrip(b"\r\n"))
+    for text in (os.fsdecode(part).rstrip("\r\n") for line in lines for part in line.split(b"\0")):  # find's -print0
         if text.strip():
             path = Path(text)
             parts = [part for part in path.relative_to(path.anchor).parts if part != ".."]  # or it would lead outside

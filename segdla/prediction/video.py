@@ -20,7 +20,7 @@ class VideoReader:
         _require_readable(path)
         _quiet()
         self.path = path
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)  # a:b.mp4 would be of a protocol a
         if not self._capture.isOpened():
             raise UserError(f"{path} is not a video that can be decoded; replace or remove it")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
@@ -102,7 +102,7 @@ def codec() -> str:
 
 def _open(path: Path, name: str, rate: float, frame: np.ndarray) -> cv2.VideoWriter:
     size = (frame.shape[1], frame.shape[0])
-    return cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*name), rate, size)
+    return cv2.VideoWriter(str(path.absolute()), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*name), rate, size)
 
 
 def _quiet() -> None:

@@ -33,6 +33,7 @@ def test_what_a_glob_finds_is_named_from_where_the_wildcards_begin(album):
 def test_listed_paths_keep_their_folders_and_order_and_stay_inside(album):
     lines = [b"one.png\n", "album/Straße 1/c.png\r\n".encode(), b"\n", b"../up.png\n", b"/data/x.y.png", b"\xff.png"]
     assert names(["-"], lines) == ["one", "album/Straße 1/c", "up", "data/x.y", "\udcff"]
+    assert names(["-"], [b"a.png\0b.png\0"]) == ["a", "b"]
 
 
 def test_the_same_file_twice_is_one(album):
