@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +14,8 @@ from conftest import photo, run_tool, write
 from processes import run_together
 
 import segdla
-from segdla.data.images import read_mask
+from segdla import prediction
+from segdla.data.images import read_image, read_mask
 from segdla.errors import UserError
 from segdla.prediction import predict_files
 from segdla.prediction.inputs import Input
@@ -116,16 +118,24 @@ def test_an_unknown_kind(fails):
 
 def as_one_of_several(folder, checkpoint):
     os.chdir(folder)
+
+    def noted(path):
+        with Path(f"read_by_{os.environ['RANK']}").open("a") as file:
+            file.write(f"{path.name}\n")
+        return read_image(path)
+
+    prediction.read_image = noted  # this process is the test's own
     return run_tool("predict", "album", "--checkpoint", checkpoint, "--device", "cpu", "--output", "out")
 
 
-def test_under_torchrun_each_input_is_done_once(tmp_path, checkpoint, monkeypatch):
+def test_under_torchrun_each_input_is_done_once(tmp_path, checkpoint):
     for index in range(5):
         write(tmp_path / "album" / f"{index}.png", photo(20, 30))
-    assert run_together(as_one_of_several, tmp_path, checkpoint) == [0, 0]
-    assert sorted(p.name for p in (tmp_path / "out" / "color").iterdir()) == [f"{i}.png" for i in range(5)]
     (tmp_path / "album" / "3.png").write_bytes(b"")  # all hear of one that failed
     assert run_together(as_one_of_several, tmp_path, checkpoint) == [1, 1]
+    shares = [(tmp_path / f"read_by_{rank}").read_text().splitlines() for rank in range(2)]
+    assert sorted(map(sorted, shares)) == [["0.png", "2.png", "4.png"], ["1.png", "3.png"]]
+    assert sorted(p.name for p in (tmp_path / "out" / "color").iterdir()) == [f"{i}.png" for i in (0, 1, 2, 4)]
 
 
 # Below the tool, with a prediction that is as slow as the test wants.
