@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from segdla import config, trained
+import segdla
+from segdla import config
 from segdla.build.data import open_split
-from segdla.checkpoint import find_checkpoint, read_weights
 from segdla.data.dataset import IGNORE_INDEX
 from segdla.visualize import beside, colorize, legend, write_image
 
@@ -29,9 +29,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[0], help="positions in the split")
     args = parser.parse_intermixed_args()
 
-    segmenter = trained.load(args.run)
-    card = read_weights(find_checkpoint(args.run)).card
-    source = open_split(config.parse(card["config"], args.overrides), args.split)
+    segmenter = segdla.load(args.run)
+    source = open_split(config.parse(segmenter.trained.card["config"], args.overrides), args.split)
     rows = []
     for index in args.images:
         image, target = source.read(index)

@@ -3,11 +3,18 @@
 __version__ = "0.1.0"
 
 
-def load(place=None, device: str = "auto", window: tuple[int, int] | None = None):
-    """A trained network, from a run, a checkpoint file, or (None) the newest run: ``load("runs/x").predict(image)``.
+def load(place=None, device="auto", *, multiscale=False, flip=False, window="auto", precision=None, runs="runs"):
+    """A trained network as one object: ``load("runs/x").predict(image)`` gives class ids (H,W) uint8.
 
-    ``window`` (height, width): images larger than memory's comfort are seen by overlapping windows.
+    place: a run, a checkpoint, ``hf://OWNER/NAME``, or None for the newest run in the folder ``runs``.
+    device: ``auto`` (CUDA, else MPS, else the CPU), or a torch device.
+    multiscale: True for the scales of the run's ``eval.scales``, or the scales. flip: the mirrored image too.
+    window: (height, width) to see images by overlapping windows; ``auto``: only where they are large; None: never.
+    precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; None is what the run was trained in. Where the device lacks it,
+    the nearest that it has is used.
+
+    Raises UserError, one line with the remedy, where the place holds no network or an option doesn't fit.
     """
-    from segdla.trained import load  # torch is heavy: only who predicts waits for it
+    from segdla.segmenter import load  # torch is heavy: only who predicts waits for it
 
-    return load(place, device, window=window)
+    return load(place, device, multiscale=multiscale, flip=flip, window=window, precision=precision, runs=runs)

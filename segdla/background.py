@@ -1,8 +1,11 @@
-"""Work that the host does while the device computes, such as writing files."""
+"""Work that the host does while the device computes: reading files ahead, and writing them behind."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 class Background:
@@ -30,3 +33,29 @@ class Background:
         if failure is None:
             for call in self._calls:
                 call.result()
+
+
+def ahead(
+    call: Callable[[Item], object], items: Iterable[Item], threads: int = 2, waiting: int = 4, limit: int = 2**28
+) -> Iterator[tuple[Item, Future]]:
+    """The items in order, each with the future of ``call(item)``, which threads work on ahead of it.
+
+    So that memory stays bounded, at most ``waiting`` are ahead, and only one where those done hold ``limit`` bytes,
+    as their ``nbytes`` say.
+    """
+    pool = ThreadPoolExecutor(threads)
+    calls: deque[tuple[Item, Future]] = deque()
+    try:
+        for item in items:
+            calls.append((item, pool.submit(call, item)))
+            while len(calls) > waiting or (len(calls) > 1 and sum(_nbytes(future) for _, future in calls) > limit):
+                yield calls.popleft()
+        while calls:
+            yield calls.popleft()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=bool(calls))  # where the rest is not asked for
+
+
+def _nbytes(future: Future) -> int:
+    done = future.done() and future.exception() is None
+    return getattr(future.result(), "nbytes", 0) if done else 0

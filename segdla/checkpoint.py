@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from segdla import hub
 from segdla.errors import UserError
 from segdla.models.weights import read_torch_file
 
@@ -50,7 +51,10 @@ def read_weights(path: Path) -> Checkpoint:
         raise UserError(
             f"{path} holds weights but was not written by segdla's training; start from it with model.weights={path}"
         )
-    return Checkpoint(path, state_dict, json.loads(metadata["card"]))
+    try:
+        return Checkpoint(path, state_dict, json.loads(metadata["card"]))
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path} is a damaged checkpoint: its card can't be read ({error}); take another") from error
 
 
 def save_training(path: Path, state: dict[str, Any]) -> None:
@@ -69,15 +73,11 @@ def save_text(path: Path, text: str) -> None:
 
 
 def find_checkpoint(place: str | None, runs: Path = Path("runs")) -> Path:
-    """The checkpoint file of a run or path; of the newest run below ``runs`` where no place is given."""
+    """The checkpoint file of a run, a path or ``hf://OWNER/NAME``; the default one where no place is given."""
     if place is None:
-        found = sorted(runs.glob(f"*/{BEST}"), key=lambda path: path.stat().st_mtime)
-        if not found:
-            raise UserError(
-                f"no trained run in {runs.resolve()}; train one (python tools/train.py "
-                "configs/quickstart.yaml) or name a run or checkpoint"
-            )
-        return found[-1]
+        return default_checkpoint(runs)
+    if hub.is_address(place):
+        return hub.download(place)
     path = Path(place)
     if path.is_dir():
         if not (path / BEST).is_file():
@@ -86,6 +86,17 @@ def find_checkpoint(place: str | None, runs: Path = Path("runs")) -> Path:
     if not path.is_file():
         raise UserError(f"no run or checkpoint at {path}; runs are folders such as {runs}/NAME")
     return path
+
+
+def default_checkpoint(runs: Path) -> Path:
+    """What is used where nobody names a model: the best checkpoint of the newest run below ``runs``."""
+    found = sorted(runs.glob(f"*/{BEST}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError(
+            f"no trained run in {runs.resolve()}; train one (python tools/train.py "
+            "configs/quickstart.yaml) or name a run or checkpoint"
+        )
+    return found[-1]
 
 
 def plain(value: Any) -> Any:

@@ -6,6 +6,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -24,15 +25,16 @@ def launched() -> bool:
 
 
 @contextmanager
-def process_group() -> Iterator[None]:
+def process_group(patience: timedelta | None = None) -> Iterator[None]:
     """Joined with the other processes of this command while entered, where torchrun started several.
 
-    Tensors on the host go by gloo, those on CUDA devices by NCCL.
+    Tensors on the host go by gloo, those on CUDA devices by NCCL. ``patience``: how long one waits for the
+    others, where torch's half an hour is too short. (One that dies is noticed by torchrun, at once.)
     """
     if not launched():
         yield
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=patience)
     yield
     dist.destroy_process_group()  # after an error it could wait for processes that wait for this one
 

@@ -3,7 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,6 +68,29 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 def progress(items: Collection[Item], description: str) -> Iterator[Item]:
     """The items, with a progress bar where there is a terminal."""
     return track(items, description, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def ticking(total: int, description: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, or a line now and then where there is no terminal, for what grows: ``tick(done, more)``."""
+    known, count, started, said = total, 0, time.monotonic(), time.monotonic()
+    bar = Progress(
+        TextColumn(description), MofNCompleteColumn(), BarColumn(None), TextColumn("left"), TimeRemainingColumn(),
+        console=console, disable=not console.is_terminal, expand=True, transient=True,
+    )  # fmt: skip
+
+    def tick(done: int, more: int) -> None:
+        nonlocal known, count, said
+        known, count = known + more, count + done
+        bar.update(task, total=known, completed=count)
+        if not console.is_terminal and time.monotonic() - said > _SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            left = _duration((said - started) * (known - count) / max(1, count))
+            console.print(f"{description}: {count} of {known}, {left} left", soft_wrap=True)
+
+    with bar:
+        task = bar.add_task(description, total=total)
+        yield tick
 
 
 class RunLog:

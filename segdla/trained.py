@@ -15,8 +15,8 @@ from segdla.checkpoint import find_checkpoint, read_weights
 from segdla.config import Config
 from segdla.export import SUFFIXES, open_exported
 from segdla.inference.predictors import (
+    Maps,
     Predictor,
-    Segmenter,
     flip,
     in_precision,
     maps_of,
@@ -85,32 +85,48 @@ def predictor(
     window: tuple[int, int] | None = None,
 ) -> Predictor:
     """What a network becomes at test time: a function from images (B,3,H,W) to class ids (B,H,W) uint8."""
-    e = trained.config.eval
-
-    def plain(images: Tensor) -> Tensor:
-        return classify(at_image_size(trained.logits(images), trained.stride, tuple(images.shape[-2:])))
-
-    if scales == (1.0,) and not with_flip and window is None and not e.low_memory:
-        return plain
-    predict = maps_of(trained.logits, trained.stride, e.merge)
-    if with_flip:
-        predict = flip(predict)
-    predict = multiscale(predict, scales)
-    if window is not None:
-        predict = sliding_window(predict, window, e.overlap)
-    return partial(segment, predict, low_memory=e.low_memory)
+    if _seen_once(trained, scales, with_flip, window):
+        return lambda images: classify(_full_size(trained, images))
+    return partial(
+        segment, _maps(trained, scales, with_flip, window), conclude=classify, low_memory=trained.config.eval.low_memory
+    )
 
 
-def load(
-    place: str | Path | None = None,
-    device_name: str = "auto",
-    runs: Path = Path("runs"),
+def scorer(
+    trained: Trained,
+    *,
+    scales: tuple[float, ...] = (1.0,),
+    with_flip: bool = False,
     window: tuple[int, int] | None = None,
-) -> Segmenter:
-    """A trained network, from a run, a checkpoint, or (None) the newest run, as one object that predicts.
+) -> Predictor:
+    """A function from images (B,3,H,W) to probabilities (B,C,H,W), the highest of which is what ``predictor`` decides.
 
-    ``window`` (height, width): of larger images, it sees overlapping windows.
+    Over scales and mirrored images they are the mean where ``eval.merge`` is probs, else the normalised geometric mean.
     """
-    trained = open_trained(place, device_name, runs)
-    predict = predictor(trained, window=window)
-    return Segmenter(predict, trained.classes, trained.palette, trained.device, trained.path)
+    if _seen_once(trained, scales, with_flip, window):
+        return lambda images: _full_size(trained, images).softmax(dim=1)
+    num_maps = len(scales) * (2 if with_flip else 1)  # windows share a pixel out, so that all of them are one map
+
+    def mean(total: Tensor) -> Tensor:
+        total = total / num_maps
+        return total if trained.config.eval.merge == "probs" else total.softmax(dim=1)
+
+    return partial(
+        segment, _maps(trained, scales, with_flip, window), conclude=mean, low_memory=trained.config.eval.low_memory
+    )
+
+
+def _seen_once(trained: Trained, scales: tuple[float, ...], with_flip: bool, window: tuple[int, int] | None) -> bool:
+    return scales == (1.0,) and not with_flip and window is None and not trained.config.eval.low_memory
+
+
+def _full_size(trained: Trained, images: Tensor) -> Tensor:
+    return at_image_size(trained.logits(images), trained.stride, tuple(images.shape[-2:]))
+
+
+def _maps(trained: Trained, scales: tuple[float, ...], with_flip: bool, window: tuple[int, int] | None) -> Maps:
+    maps = maps_of(trained.logits, trained.stride, trained.config.eval.merge)
+    if with_flip:
+        maps = flip(maps)
+    maps = multiscale(maps, scales)
+    return sliding_window(maps, window, trained.config.eval.overlap) if window is not None else maps

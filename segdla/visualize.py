@@ -1,15 +1,19 @@
 """Pictures: coloured masks, overlays, legends, sample grids and curves. Arrays are RGB uint8."""
 
+import io
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from segdla.errors import UserError
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WIDEST = 512
+_SMALLEST_ROW = 12  # pixels, of a legend that can still be read
 
 
 def colorize(prediction: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
@@ -25,13 +29,29 @@ def overlay(image: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.n
 
 
 def legend(names: Sequence[str], palette: Sequence[tuple[int, int, int]], row: int = 22) -> np.ndarray:
-    """A column of colour patches with their class names."""
-    text_width = max(cv2.getTextSize(name, _FONT, 0.5, 1)[0][0] for name in names)
+    """A column of colour patches with their class names, each ``row`` pixels high."""
+    scale = 0.5 * row / 22
+    text_width = max(cv2.getTextSize(name, _FONT, scale, 1)[0][0] for name in names)
     picture = np.full((row * len(names) + 8, text_width + 3 * row, 3), 255, np.uint8)
     for i, (name, color) in enumerate(zip(names, palette, strict=True)):
         top = 4 + i * row
         cv2.rectangle(picture, (6, top + 3), (6 + row, top + row - 3), tuple(map(int, color)), cv2.FILLED)
-        cv2.putText(picture, name, (2 * row, top + row - 7), _FONT, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
+        cv2.putText(picture, name, (2 * row, top + row - row // 3), _FONT, scale, (30, 30, 30), 1, cv2.LINE_AA)
+    return picture
+
+
+def with_legend(picture: np.ndarray, names: Sequence[str], palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """A picture with a legend in its lower left corner, where half its height and a third of its width have room."""
+    height, width = picture.shape[:2]
+    row = min(height // 30, (height // 2 - 8) // len(names), 44)
+    if row < _SMALLEST_ROW:
+        return picture
+    drawn = legend(names, palette, row)
+    if drawn.shape[1] > width // 3:
+        return picture
+    picture = picture.copy()
+    corner = picture[height - drawn.shape[0] :, : drawn.shape[1]]
+    corner[:] = overlay(corner, drawn, 0.8)
     return picture
 
 
@@ -101,14 +121,34 @@ def contact_sheet(
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write an RGB (H,W,3) or single-channel (H,W) array in the format of the suffix, making the folder.
 
-    Raises UserError where the file can't be written.
+    The file is there whole or not at all. Raises UserError where it can't be written.
     """
     array = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    content = cv2.imencode(path.suffix, array)[1]
+    _write_whole(path, cv2.imencode(path.suffix, array)[1].tobytes())
+
+
+def write_palette(path: Path, ids: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> None:
+    """Write class ids (H,W) as a PNG with a palette: coloured to look at, and its samples are still the ids.
+
+    Of few classes a pixel takes 1, 2 or 4 bits. As ``write_image`` otherwise.
+    """
+    assert ids.max(initial=0) < len(palette), f"id {ids.max()} of {len(palette)} classes"
+    picture = Image.fromarray(ids)
+    picture.putpalette([shade for color in palette for shade in color])
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    _write_whole(path, file.getvalue())
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.tobytes())
+        temporary.write_bytes(content)
+        temporary.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
         raise UserError(f"cannot write {path}: {error.strerror}; choose another place or make room") from error
 
 

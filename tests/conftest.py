@@ -9,6 +9,9 @@ import pytest
 import torch
 import yaml
 
+import segdla
+from segdla import build, config
+from segdla.checkpoint import BEST, save_weights
 from segdla.data.scenes import Scenes
 
 ROOT = Path(__file__).parents[1]
@@ -83,3 +86,35 @@ def write(path, array):
     """Write an array as OpenCV has it, making the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), np.ascontiguousarray(array))
+
+
+NAMES = ("sky", "road", "car", "person", "tree")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A checkpoint of a small network that nobody trained, and that decides differently from place to place."""
+    torch.manual_seed(0)
+    settings = config.parse(
+        {"data": {"dataset": "scenes"}}, ["model.backbone=dla46_c", "model.output_stride=4", "train.device=cpu"]
+    )
+    network = build.model(settings, len(NAMES))
+    torch.nn.init.normal_(network.classifier.weight, std=0.5)
+    card = {
+        "config": settings.model_dump(mode="json"),
+        "classes": list(NAMES),
+        "palette": [[10, 20, 30], [200, 0, 0], [0, 200, 0], [0, 0, 200], [250, 250, 250]],
+        "protocol": None,
+        "scores": {"mean_iou": 0.5},
+        "step": 1,
+        "version": segdla.__version__,
+    }
+    path = tmp_path_factory.mktemp("run") / BEST
+    save_weights(path, network.state_dict(), card)
+    return path
+
+
+def photo(height, width, seed=0):
+    """An image (H,W,3) uint8 of coloured blobs."""
+    small = np.random.default_rng(seed).integers(0, 256, (max(2, height // 12), max(2, width // 12), 3), np.uint8)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)

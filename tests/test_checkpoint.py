@@ -37,6 +37,9 @@ def test_files_that_are_no_checkpoint(tmp_path):
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(UserError, match=r"model\.weights="):
         read_weights(path)
+    save_file({"a": torch.zeros(1)}, path, {"format": "segdla checkpoint 1", "card": "{"})
+    with pytest.raises(UserError, match="its card can't be read"):
+        read_weights(path)
 
 
 def test_training_state_comes_back(tmp_path):

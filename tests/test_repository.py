@@ -14,14 +14,15 @@ SOURCES = sorted((ROOT / "segdla").rglob("*.py"))
 # What each room (a file or folder of segdla/) may import of segdla; errors anyone may.
 LEAVES = {f"segdla.{name}" for name in ("models", "data", "losses", "metrics", "inference", "visualize")}
 MAY_IMPORT = {
-    "segdla": {"segdla.trained"},
+    "segdla": {"segdla.segmenter"},
     "segdla.errors": set(),
     "segdla.config": set(),
     "segdla.cli": set(),
     "segdla.distributed": set(),
     "segdla.background": set(),
+    "segdla.hub": set(),
     **{leaf: set() for leaf in LEAVES},
-    "segdla.checkpoint": LEAVES,
+    "segdla.checkpoint": LEAVES | {"segdla.hub"},
     "segdla.report": LEAVES | {"segdla.checkpoint"},
     "segdla.draft": LEAVES,
     "segdla.diagnosis": LEAVES | {"segdla.report"},
@@ -31,6 +32,8 @@ MAY_IMPORT = {
     | {"segdla", "segdla.config", "segdla.distributed", "segdla.engine", "segdla.checkpoint", "segdla.report"},
     "segdla.export": LEAVES,
     "segdla.trained": LEAVES | {"segdla.build", "segdla.config", "segdla.checkpoint", "segdla.export"},
+    "segdla.segmenter": LEAVES | {"segdla.trained", "segdla.hub"},
+    "segdla.prediction": LEAVES | {"segdla.background"},
 }
 
 

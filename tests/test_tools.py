@@ -36,7 +36,7 @@ def test_train_test_predict(trained, tool, tmp_path, capsys):
     photo = tmp_path / "Straße 1.jpg"
     write(photo, np.zeros((33, 47, 3)))
     write(tmp_path / "album" / "sub" / "a.png", np.zeros((20, 30, 3)))
-    assert tool("predict")(photo, tmp_path / "album", "--output", "out") == 0
+    assert tool("predict")(photo, tmp_path / "album", "--output", "out", "--output-kind", "ids,color,overlay") == 0
     assert read_mask(tmp_path / "out" / "ids" / "Straße 1.png").shape == (33, 47)
     assert read_mask(tmp_path / "out" / "ids" / "sub" / "a.png").shape == (20, 30)
     assert cv2.imread(str(tmp_path / "out" / "color" / "sub" / "a.png")).shape == (20, 30, 3)
@@ -209,7 +209,7 @@ def test_a_split_that_is_not_there(fails, trained):
 
 
 def test_inputs_that_are_not_there(fails, trained):
-    assert "no image, folder or match for none.jpg" in fails("predict", "none.jpg")
+    assert "no image, video, folder or match for none.jpg" in fails("predict", "none.jpg")
 
 
 def test_inputs_that_would_overwrite_each_other(fails, trained, tmp_path):
@@ -223,7 +223,7 @@ def test_a_broken_image_among_good_ones(trained, tool, tmp_path, capfd):
     (tmp_path / "album" / "bad.png").write_bytes(b"no image")
     assert tool("predict")("album") == 1  # the rest was done
     assert "bad.png is not an image" in capfd.readouterr().err
-    assert (tmp_path / "predictions" / "ids" / "good.png").is_file()
+    assert (tmp_path / "predictions" / "color" / "good.png").is_file()
     assert tool("predict")("album/bad.png") == 2  # nothing was
 
 

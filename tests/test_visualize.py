@@ -3,7 +3,18 @@ import pytest
 
 from segdla.data.images import read_image, read_mask
 from segdla.errors import UserError
-from segdla.visualize import beside, colorize, contact_sheet, legend, overlay, sample_grid, write_curves, write_image
+from segdla.visualize import (
+    beside,
+    colorize,
+    contact_sheet,
+    legend,
+    overlay,
+    sample_grid,
+    with_legend,
+    write_curves,
+    write_image,
+    write_palette,
+)
 
 PALETTE = ((10, 20, 30), (200, 0, 0))
 IDS = np.array([[0, 1, 255]], np.uint8)
@@ -45,6 +56,35 @@ def test_written_images_are_read_back(tmp_path):
     write_image(tmp_path / "new" / "ids.png", IDS)
     np.testing.assert_array_equal(read_image(tmp_path / "new" / "color.png"), colors)
     np.testing.assert_array_equal(read_mask(tmp_path / "new" / "ids.png"), IDS)
+
+
+@pytest.mark.parametrize("count", [2, 3, 11, 19, 200])
+def test_palette_images_are_ids_and_colours_at_once(tmp_path, count):
+    palette = tuple((i, 255 - i, 7 * i % 256) for i in range(count))
+    ids = np.arange(count, dtype=np.uint8).repeat(3)[None].repeat(5, axis=0)
+    write_palette(tmp_path / "new" / "a.png", ids, palette)
+    np.testing.assert_array_equal(read_mask(tmp_path / "new" / "a.png"), ids)
+    np.testing.assert_array_equal(read_image(tmp_path / "new" / "a.png"), colorize(ids, palette))
+
+
+def test_a_legend_inside_where_there_is_room():
+    picture = np.zeros((480, 640, 3), np.uint8)
+    drawn = with_legend(picture, ("a", "b"), PALETTE)
+    assert drawn.shape == picture.shape and (drawn[:400] == 0).all() and (drawn[-4:, :4] > 100).all()
+    assert (picture == 0).all()  # the one given is as it was
+    for small in (picture[:100], picture[:, :60]):
+        assert with_legend(small, ("a", "b"), PALETTE) is small
+
+
+def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):
+    def full(path, content):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        write_palette(tmp_path / "a.png", IDS % 2, PALETTE)
+    assert not list(tmp_path.iterdir())
 
 
 def test_places_that_cannot_be_written(tmp_path):

@@ -1,75 +1,97 @@
-"""Segment images: python tools/predict.py INPUT ... [--checkpoint C] [--output DIR]"""
+"""Segment images and videos: python tools/predict.py INPUT ... [--checkpoint C] [--output DIR]"""
 
 import argparse
-import glob
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
-from segdla import cli, trained
+import segdla
+from segdla import build, cli, distributed
 from segdla.checkpoint import unused
-from segdla.data.images import IMAGE_SUFFIXES, read_image
-from segdla.errors import UserError
-from segdla.report import console, progress
-from segdla.visualize import colorize, legend, overlay, write_image
+from segdla.prediction import Tally, predict_files
+from segdla.prediction.inputs import find_inputs
+from segdla.prediction.outputs import KINDS, Output
+from segdla.report import console, ticking
+from segdla.segmenter import LARGE, LARGE_WINDOW
+
+USUAL = ("color", "overlay")
 
 
 def parser() -> argparse.ArgumentParser:
     made = cli.parser(
-        "Write, for every image and at its own size, ids/ (pixel = class id), color/ and overlay/; and a legend.png."
+        "Segment images and videos, each at its own size: OUTPUT/KIND/NAME.png, of a video .mp4 at its frame rate, and "
+        "a legend.png.\nUnder torchrun the inputs are dealt out to its processes. Exit status 1 where an input can't "
+        "be read (the rest is\ndone), 2 where nothing is done."
     )
-    made.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders (searched through), or globs")
-    made.add_argument("--checkpoint", metavar="RUN|CHECKPOINT", help="default: the newest run's best")
+    made.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="images, videos, folders (searched through), globs; - reads paths"
+    )
+    made.add_argument(
+        "--checkpoint", metavar="RUN|CHECKPOINT", help="or hf://OWNER/NAME (default: the newest run's best)"
+    )
     made.add_argument("--output", type=Path, metavar="DIR", help="default: predictions, numbered if it is taken")
+    told = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
+    made.add_argument(
+        "--output-kind", type=kinds, default=USUAL, metavar="KIND,...", help=f"{told} (default: {','.join(USUAL)})"
+    )
+    made.add_argument("--skip-existing", action="store_true", help="leave out inputs whose outputs are all there")
+    made.add_argument("--no-legend", action="store_true", help="none in the overlays")
+    made.add_argument("--multiscale", action="store_true", help="sum over eval.scales (0.5 to 1.5)")
+    made.add_argument("--flip", action="store_true", help="sum over the mirrored image too")
+    height, width = LARGE_WINDOW
+    made.add_argument(
+        "--window",
+        type=cli.positive,
+        nargs=2,
+        metavar=("H", "W"),
+        help=f"see images by overlapping windows (default: by {height} {width}, above {LARGE / 1e6:.1f} megapixels)",
+    )
     made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
     return made
 
 
-def find_images(inputs: Sequence[str]) -> Iterator[tuple[Path, Path]]:
-    """Each image with the name, less its suffix, that its masks get: its path inside the folder it was found in."""
-    for given in inputs:
-        path = Path(given)
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-            if not found:
-                raise UserError(f"no images in {path} ({', '.join(sorted(IMAGE_SUFFIXES))})")
-            yield from ((image, image.relative_to(path).with_suffix("")) for image in found)
-        elif path.is_file():
-            yield path, Path(path.stem)
-        else:
-            found = sorted(glob.glob(given, recursive=True))
-            if not found:
-                raise UserError(f"no image, folder or match for {given}")
-            yield from ((Path(image), Path(Path(image).stem)) for image in found)
+def kinds(word: str) -> tuple[str, ...]:
+    """An argument that is a list of kinds."""
+    chosen = tuple(dict.fromkeys(word.split(",")))
+    unknown = [kind for kind in chosen if kind not in KINDS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(KINDS)}; join several by commas")
+    return chosen
 
 
 def main(args: argparse.Namespace) -> int:
-    jobs: dict[Path, Path] = {}
-    for image_path, name in find_images(args.inputs):
-        if name in jobs:
-            raise UserError(f"{jobs[name]} and {image_path} would both become {name}.png; predict them one by one")
-        jobs[name] = image_path
-    segmenter = trained.load(args.checkpoint, args.device, args.runs)
-    console.print(f"{segmenter.path}: {len(segmenter.classes)} classes, on {segmenter.device}", soft_wrap=True)
-    output = args.output or unused(Path("predictions"))
-    failed = 0
-    for name, image_path in progress(jobs.items(), "predicting"):
-        try:
-            image = read_image(image_path)
-        except UserError as error:
-            cli.complain(error)
-            failed += 1
-            continue
-        ids = segmenter.predict(image)
-        colors = colorize(ids, segmenter.palette)
-        write_image(output / "ids" / f"{name}.png", ids)
-        write_image(output / "color" / f"{name}.png", colors)
-        write_image(output / "overlay" / f"{name}.png", overlay(image, colors))
-    if failed < len(jobs):
-        write_image(output / "legend.png", legend(segmenter.classes, segmenter.palette))
-        console.print(f"{len(jobs) - failed} images segmented, in {output}/", soft_wrap=True)
-    return 0 if not failed else 1 if failed < len(jobs) else 2
+    with distributed.process_group(patience=timedelta(days=30)):  # one may have the long videos
+        console.quiet = not distributed.is_main()
+        return predict(args)
+
+
+def predict(args: argparse.Namespace) -> int:
+    usual = Path("predictions")
+    folder = args.output or distributed.on_main(lambda: usual if args.skip_existing else unused(usual))
+    lines = sys.stdin.buffer if "-" in args.inputs else ()
+    inputs = distributed.on_main(lambda: find_inputs(args.inputs, lines, skip=folder))
+    mine = inputs[distributed.rank() :: distributed.world_size()]
+    segmenter = segdla.load(
+        args.checkpoint,
+        args.device,
+        multiscale=args.multiscale,
+        flip=args.flip,
+        window=tuple(args.window) if args.window else "auto",
+        runs=args.runs,
+    )
+    trained = segmenter.trained
+    computed = build.computed_in(trained.config.train.precision, trained.precision, trained.device)
+    console.print(f"{trained.path}: {len(trained.classes)} classes, {trained.device}, {computed}", soft_wrap=True)
+    output = Output(folder, args.output_kind, segmenter.classes, segmenter.palette, not args.no_legend)
+    with ticking(len(mine), "predicting") as tick:
+        tally = predict_files(mine, segmenter.predict, output, cli.complain, tick, args.skip_existing)
+    whole = sum(distributed.gathered(tally), Tally())
+    if whole.done and distributed.is_main():
+        output.write_legend()
+    console.print(f"{whole}, in {folder}/", soft_wrap=True)
+    return whole.status
 
 
 def entry(argv: Sequence[str] | None = None) -> int:

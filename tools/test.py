@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from segdla import build, cli, distributed
+from segdla import build, cli, distributed, hub
 from segdla.background import Background
 from segdla.build.data import open_split
 from segdla.build.memory import answering_memory
@@ -25,7 +25,7 @@ from segdla.evaluation.submission import Submission
 from segdla.metrics import ConfusionMatrix
 from segdla.report import console, progress, score_table, write_json
 from segdla.trained import Trained, open_trained, predictor
-from segdla.visualize import colorize, write_image
+from segdla.visualize import write_image, write_palette
 
 
 def parser() -> argparse.ArgumentParser:
@@ -98,11 +98,13 @@ def score(args: argparse.Namespace) -> int:
     if args.submission:
         submission = distributed.on_main(lambda: Submission(args.submission, source, trained.path, how))
     predict = predictor(trained, scales=scales, with_flip=args.flip, window=window)
-    console.print(f"{trained.path} on {settings.data.dataset} {args.split}, {len(source)} images", soft_wrap=True)
+    computed = build.computed_in(settings.train.precision, trained.precision, trained.device)
+    on = f"{settings.data.dataset} {args.split}, {len(source)} images, {trained.device}, {computed}"
+    console.print(f"{trained.path} on {on}", soft_wrap=True)
 
     def save_masks(name: str, ids: np.ndarray) -> None:
         write_image(args.save_masks / "ids" / f"{name}.png", ids)
-        write_image(args.save_masks / "color" / f"{name}.png", colorize(ids, source.classes.palette))
+        write_palette(args.save_masks / "color" / f"{name}.png", ids, source.classes.palette)
 
     def run(images: Source, *outputs: Callable[[str, np.ndarray], None]) -> ConfusionMatrix:
         remedy = (
@@ -143,7 +145,7 @@ def score(args: argparse.Namespace) -> int:
 
 
 def tell(args: argparse.Namespace, checkpoint: Path, scores: dict[str, Any], how: dict[str, Any]) -> None:
-    """Show the scores, and keep them as JSON beside the checkpoint."""
+    """Show the scores, and keep them as JSON beside the checkpoint; of one from the hub, here."""
     options = {"multiscale": args.multiscale, "flip": args.flip, "window": bool(args.window)}
     named = {"multiscale": f"{len(how['scales'])} scales", "flip": "flip", "window": "windows"}
     chosen = [name for name, on in options.items() if on]
@@ -151,7 +153,8 @@ def tell(args: argparse.Namespace, checkpoint: Path, scores: dict[str, Any], how
     console.print(f"{args.split}, {said}; {how['protocol'] or 'own classes'}:")
     console.print(score_table(scores))
     console.print(f"mIoU {100 * scores['mean_iou']:.2f} %")
-    record = unused(checkpoint.parent / f"{'_'.join(['eval', args.split, *chosen])}.json")
+    folder = Path() if hub.is_address(args.checkpoint or "") else checkpoint.parent
+    record = unused(folder / f"{'_'.join(['eval', args.split, *chosen])}.json")
     write_json(record, {**scores, "settings": how})
     console.print(f"written to {record}", soft_wrap=True)
 

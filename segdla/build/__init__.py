@@ -13,7 +13,6 @@ from segdla.errors import UserError
 from segdla.models.dla import VARIANTS
 from segdla.models.segmenter import DLASeg
 from segdla.models.weights import load_weights
-from segdla.report import console
 
 _NEAREST = {
     "fp32": ("fp32",),
@@ -51,7 +50,7 @@ def device(name: str) -> torch.device:
 
 
 def precision(name: str, on: torch.device) -> str:
-    """The precision asked for, or the nearest that the device computes in, which is said; float32 is set up for it.
+    """The precision asked for, or the nearest that the device computes in; float32 is set up for it.
 
     On x86 AVX-512 is taken for the sign of bf16: torch tells no more of a CPU.
     """
@@ -63,11 +62,14 @@ def precision(name: str, on: torch.device) -> str:
     elif on.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("AVX512", "SVE256"):
         has |= {"bf16"}
     found = next(near for near in _NEAREST[name] if near in has)
-    if found != name and distributed.is_main():
-        console.print(f"{on} has no {name}: computing in {found}")
     # Unasked, cuDNN computes float32 convolutions in tf32.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = found == "tf32"
     return found
+
+
+def computed_in(asked: str, found: str, on: torch.device) -> str:
+    """How a tool says in what precision it computes."""
+    return found if found == asked else f"{found} ({on} has no {asked})"
 
 
 def num_workers(config: Config) -> int:

@@ -79,7 +79,8 @@ def summary(config: Config, plan: Plan, training: Training, num_images: tuple[in
     return (
         f"{m.backbone}, output stride {m.output_stride}, {len(classes)} classes: {parameters / 1e6:.2f} M parameters, "
         f"{count_macs(training.model, height, width) / 1e9:.2f} GMAC for a crop of {height}x{width}\n"
-        f"{distributed.world_size()} x {_device_name(plan.device)}, {plan.precision}"
+        f"{distributed.world_size()} x {_device_name(plan.device)}, "
+        f"{build.computed_in(t.precision, plan.precision, plan.device)}"
         f"{', compiled' if t.compile else ''}\n"
         f"{classes.protocol or config.data.dataset}: {num_images[0]} images to train on, {num_images[1]} to validate "
         f"(python tools/check_data.py CONFIG examines them all)\n"

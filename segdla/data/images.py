@@ -7,7 +7,7 @@ repeated, alpha dropped; of 16 bits a sample the upper 8 are kept. EXIF orientat
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import cv2
@@ -80,10 +80,13 @@ def image_size(path: Path) -> tuple[int, int]:
         return (width, height) if _orientation(header) >= 5 else (height, width)
 
 
-def walk_images(directory: Path, skip: Path | None = None) -> Iterator[Path]:
+def walk_images(
+    directory: Path, skip: Path | None = None, suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> Iterator[Path]:
     """Whatever is named like an image in a directory and below it, links followed once, hidden names left out.
 
-    ``skip`` is a directory below it that is not entered. Raises UserError where the directory can't be listed.
+    ``suffixes`` are of what to look for. ``skip`` is a directory below it that is not entered. Raises UserError where
+    the directory can't be listed.
     """
     seen = {os.path.realpath(skip)} - {os.path.realpath(directory)} if skip else set()
     for place, folders, files in os.walk(directory, followlinks=True, onerror=_cannot_list):
@@ -92,7 +95,7 @@ def walk_images(directory: Path, skip: Path | None = None) -> Iterator[Path]:
             continue
         seen.add(os.path.realpath(place))
         # A directory named like an image is for the reader to answer, and so not entered.
-        named = [name for name in (*folders, *files) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        named = [name for name in (*folders, *files) if Path(name).suffix.lower() in suffixes]
         yield from (Path(place, name) for name in sorted(named) if not name.startswith("."))
         folders[:] = sorted(name for name in set(folders) - set(named) if not name.startswith("."))
 

@@ -9,16 +9,13 @@ that, so the sum of logits decides as that of log-probabilities does.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdla.errors import UserError
 from segdla.inference.placement import Resize, Window, starts
-from segdla.inference.scores import Kept, ScoreMap, Summed, strips
+from segdla.inference.scores import Kept, ScoreMap, Summed, classify, strips
 
 Predictor = Callable[[Tensor], Tensor]  # images to logits, or to class ids
 Maps = Callable[[Tensor], Iterator[ScoreMap]]
@@ -121,44 +118,23 @@ def _resize_images(images: Tensor, scale: float) -> Tensor:
     return resized
 
 
-def segment(maps: Maps, images: Tensor, low_memory: bool = False) -> Tensor:
-    """Images (B,3,H,W) to class ids (B,H,W) uint8.
+def segment(
+    maps: Maps,
+    images: Tensor,
+    low_memory: bool = False,
+    conclude: Callable[[Tensor], Tensor] = classify,
+) -> Tensor:
+    """Images (B,3,H,W) to class ids (B,H,W) uint8, or to what else ``conclude`` makes of sums (B,C,h,W) of scores.
 
     ``low_memory`` keeps the maps, where otherwise their sum is kept at full size; the ids are the same.
     """
-    sums = Kept() if low_memory else Summed()
-    decided = []
+    sums = Kept(conclude) if low_memory else Summed(conclude)
+    concluded = []
     for scores in maps(images):
         top, _ = next(strips(scores, *scores.span))
         if top > sums.first:  # no map to come reaches above this one
-            decided.append(sums.decide(top))
+            concluded.append(sums.decide(top))
         sums.add(scores)
         del scores  # or it would stay alive while the network computes the next
-    decided.append(sums.decide(images.shape[-2]))
-    return torch.cat(decided, dim=1)
-
-
-class Segmenter:
-    """A trained network as one object: ``predict(image)`` to class ids, with its ``classes`` and ``palette``."""
-
-    def __init__(
-        self,
-        segment: Predictor,
-        classes: tuple[str, ...],
-        palette: tuple[tuple[int, int, int], ...],
-        device: torch.device,
-        path: Path,
-    ):
-        self.segment = segment
-        self.classes = classes
-        self.palette = palette
-        self.device = device
-        self.path = path
-
-    @torch.inference_mode()
-    def predict(self, image: np.ndarray) -> np.ndarray:
-        """An RGB image (H,W,3) uint8 to class ids (H,W) uint8."""
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise UserError(f"images are RGB (height, width, 3) uint8, not {image.shape} {image.dtype}")
-        images = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(self.device)
-        return self.segment(images)[0].cpu().numpy()
+    concluded.append(sums.decide(images.shape[-2]))
+    return torch.cat(concluded, dim=-2)

@@ -5,7 +5,7 @@ none of it is done at full size. A map keeps the scores as they are, with the pl
 columns onto the image, and a strip of the image's scores is two products of matrices.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -85,9 +85,13 @@ class ScoreMap:
 
 
 class Summed:
-    """The sum of maps at full size, in place, for the rows from ``first`` on. One strip is alive beside it."""
+    """The sum of maps at full size, in place, for the rows from ``first`` on. One strip is alive beside it.
 
-    def __init__(self):
+    ``conclude`` makes of sums (B,C,h,W) what is wanted of these rows: their class ids, or probabilities.
+    """
+
+    def __init__(self, conclude: Callable[[Tensor], Tensor]):
+        self.conclude = conclude
         self.first = 0
         self.total: Tensor | None = None
 
@@ -104,17 +108,18 @@ class Summed:
             self.total[:, :, top - self.first : bottom - self.first].add_(strip)
 
     def decide(self, until: int) -> Tensor:
-        """The class ids (B,until-first,W) of the rows down to ``until``, which are done with."""
+        """What is concluded of the rows down to ``until``, which are done with."""
         rows = until - self.first
-        ids = classify(self.total[:, :, :rows])
+        concluded = self.conclude(self.total[:, :, :rows])
         self.first, self.total = until, self.total[:, :, rows:].clone()
-        return ids
+        return concluded
 
 
 class Kept:
     """Maps as they came, for the rows from ``first`` on; added up strip by strip, in the same order, when decided."""
 
-    def __init__(self):
+    def __init__(self, conclude: Callable[[Tensor], Tensor]):
+        self.conclude = conclude
         self.first = 0
         self.maps: list[ScoreMap] = []
 
@@ -123,17 +128,17 @@ class Kept:
         self.maps.append(scores)
 
     def decide(self, until: int) -> Tensor:
-        """The class ids (B,until-first,W) of the rows down to ``until``, which are done with."""
-        ids = []
+        """What is concluded of the rows down to ``until``, which are done with."""
+        concluded = []
         for top, bottom in strips(self.maps[0], self.first, until):
             touching = [scores for scores in self.maps if scores.span[0] < bottom and scores.span[1] > top]
             total = touching[0].strip(top, bottom)
             for scores in touching[1:]:
                 total.add_(scores.strip(top, bottom))
-            ids.append(classify(total))
+            concluded.append(self.conclude(total))
         self.first = until
         self.maps = [scores for scores in self.maps if scores.span[1] > until]
-        return torch.cat(ids, dim=1)
+        return torch.cat(concluded, dim=-2)
 
 
 def strips(scores: ScoreMap, first: int, last: int) -> Iterator[tuple[int, int]]:

@@ -4,7 +4,6 @@ import os
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -20,12 +19,9 @@ from segdla.engine.state import Plan, Training
 from segdla.engine.stop import StopSignal, until_stopped
 from segdla.errors import UserError
 from segdla.evaluation import evaluate
-from segdla.inference.predictors import Segmenter
 from segdla.inference.scores import classify
 from segdla.losses import cross_entropy
 from segdla.metrics import ConfusionMatrix
-from segdla.models.dla import VARIANTS
-from segdla.models.segmenter import DLASeg
 from segdla.report import RunLog
 from segdla.trained import Trained, predictor
 
@@ -361,15 +357,6 @@ def test_predictor_without_options_is_the_model_itself():
 def test_an_absent_device_is_answered():
     with pytest.raises(UserError, match="try auto or cpu"):
         build.device("no_such_device")
-
-
-def test_segmenter_predicts_at_the_images_size():
-    model = DLASeg(VARIANTS["dla46_c"](), 2, 8).eval()
-    segmenter = Segmenter(lambda images: classify(model(images)), NAMES, PALETTE, torch.device("cpu"), Path("x"))
-    ids = segmenter.predict(np.zeros((21, 35, 3), np.uint8))
-    assert ids.shape == (21, 35) and ids.dtype == np.uint8
-    with pytest.raises(UserError, match="uint8"):
-        segmenter.predict(np.zeros((21, 35, 3), np.float32))
 
 
 def test_an_error_of_ours_keeps_its_traceback():

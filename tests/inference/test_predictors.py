@@ -22,7 +22,7 @@ toy = maps_of(toy_scores, 1)
 
 def scores(maps, images):
     """The sum (B,C,H,W) of all maps."""
-    total = Summed()
+    total = Summed(classify)
     for scored in maps(images):
         total.add(scored)
     return total.total

@@ -1,0 +1,168 @@
+"""A trained network as one object: images in, whatever holds them, and class ids, scores or colours out."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from segdla import hub
+from segdla.data.images import read_image
+from segdla.errors import UserError
+from segdla.inference.predictors import Predictor
+from segdla.trained import Trained, open_trained, predictor, scorer
+from segdla.visualize import colorize
+
+LARGE = 2160 * 3840  # pixels: seen whole, DLA-34 at stride 2 takes 4 GB for as many in float32
+LARGE_WINDOW = (1024, 2048)
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A trained network that predicts, from several threads at once if you like.
+
+    An image is an array (H,W,3) RGB or (H,W) grey, uint8, a PIL image, or a path; of any size. ``scales`` of it are
+    summed over. ``window`` (height, width): what is seen at a time, by overlapping windows; None for the whole image;
+    ``auto`` for windows of ``LARGE_WINDOW`` where the largest scale has more than ``LARGE`` pixels.
+    """
+
+    trained: Trained
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    window: tuple[int, int] | Literal["auto"] | None = "auto"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.trained.classes
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        return self.trained.palette
+
+    @property
+    def device(self) -> torch.device:
+        return self.trained.device
+
+    @property
+    def path(self) -> Path:
+        return self.trained.path
+
+    def predict(self, image: Any) -> np.ndarray | list[np.ndarray]:
+        """Class ids (H,W) uint8 at the image's size; of a list, or what else gives images one by one, a list of them.
+
+        Raises UserError where an image is none.
+        """
+        return _each(partial(self._run, predictor), image)
+
+    def scores(self, image: Any) -> np.ndarray | list[np.ndarray]:
+        """Probabilities (C,H,W) float32 at the image's size, each pixel's adding up to 1; ``predict`` is their argmax.
+
+        Over scales and mirrored images they are averaged as ``eval.merge`` of the run says: ``probs`` is the mean,
+        ``logprobs`` and ``logits`` the geometric mean, normalised. Of a list, a list.
+        """
+        return _each(partial(self._run, scorer), image)
+
+    def colorize(self, image: Any) -> np.ndarray | list[np.ndarray]:
+        """Colours (H,W,3) RGB uint8 of the class ids (H,W) that ``predict`` gave, or of those that it gives an image.
+
+        Two dimensions are always ids: a grey image is to be predicted first.
+        """
+        if isinstance(image, np.ndarray) and image.ndim == 2:
+            return colorize(image, self.palette)
+        return _each(lambda one: colorize(self._run(predictor, one), self.palette), image)
+
+    def save_to_hub(self, name: str, private: bool = False) -> str:
+        """Upload the checkpoint to the Hugging Face Hub as OWNER/NAME; returns its address.
+
+        ``load("hf://OWNER/NAME")`` gives it back. Raises UserError where that can't be done.
+        """
+        return hub.upload(name, self.path, self.trained.card, private)
+
+    def __repr__(self) -> str:
+        return f"Segmenter({self.path}, {len(self.classes)} classes, {self.device})"
+
+    @torch.inference_mode()
+    def _run(self, make: Any, image: Any) -> np.ndarray:
+        pixels = as_rgb(image)
+        height, width = pixels.shape[:2]
+        window = self.window
+        if window == "auto":
+            window = LARGE_WINDOW if height * width * max(self.scales) ** 2 > LARGE else None
+        run: Predictor = make(self.trained, scales=self.scales, with_flip=self.flip, window=window)
+        try:
+            images = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.device)  # (1,3,H,W)
+            return run(images)[0].cpu().numpy()
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
+                raise
+            raise UserError(
+                f"out of memory on {self.device} with an image of {height}x{width}; see it by (smaller) windows: "
+                "window=(512, 512), or --window 512 512"
+            ) from error
+
+
+def load(
+    place: str | Path | None = None,
+    device: str = "auto",
+    *,
+    multiscale: bool | Sequence[float] = False,
+    flip: bool = False,
+    window: tuple[int, int] | Literal["auto"] | None = "auto",
+    precision: str | None = None,
+    runs: str | Path = "runs",
+) -> Segmenter:
+    """The network of a run, a checkpoint, OWNER/NAME of the hub, or (None) of the newest run; see ``segdla.load``."""
+    if not isinstance(multiscale, bool) and not (_are_numbers(multiscale) and min(multiscale) > 0):
+        raise UserError(f"multiscale={multiscale!r}: give True, False or scales above 0, such as (0.5, 1, 1.5)")
+    if window not in ("auto", None) and not (_are_numbers(window) and len(window) == 2 and min(window) >= 1):
+        raise UserError(f"window={window!r}: give (height, width) in pixels, None for whole images, or 'auto'")
+    overrides = [f"train.precision={precision}"] if precision else []
+    trained = open_trained(place, device, Path(runs), overrides)
+    by_config = trained.config.eval.scales if multiscale else (1.0,)
+    scales = by_config if isinstance(multiscale, bool) else tuple(map(float, multiscale))
+    return Segmenter(trained, scales, flip, tuple(window) if isinstance(window, list) else window)
+
+
+def _are_numbers(given: Any) -> bool:
+    return isinstance(given, Sequence) and bool(given) and all(isinstance(number, int | float) for number in given)
+
+
+def as_rgb(image: Any) -> np.ndarray:
+    """An image as RGB (H,W,3) uint8, contiguous. Raises UserError where it is none."""
+    if isinstance(image, str | Path):
+        return read_image(Path(image))
+    if isinstance(image, Image.Image):
+        return _from_pil(image)
+    if not isinstance(image, np.ndarray):
+        raise UserError(f"an image is an array, a path or a PIL image, not {type(image).__name__}")
+    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
+        raise UserError(
+            f"an image is RGB (height, width, 3) or grey (height, width), uint8 in 0..255, not {image.shape} "
+            f"{image.dtype}; of several images give a list"
+        )
+    if image.ndim == 2:
+        image = np.dstack([image] * 3)
+    return np.require(image, requirements=("C", "W"))  # torch warns of what it couldn't write
+
+
+def _from_pil(image: Image.Image) -> np.ndarray:
+    """As ``read_image`` makes of its file: turned upright, alpha dropped, of 16 bits the upper 8."""
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):
+            return np.dstack([np.asarray(image) >> 8] * 3).astype(np.uint8)
+        if image.mode in ("I", "F"):
+            raise UserError("the image has 32 bits a sample; images have 8 or 16: convert it")
+        return np.array(image.convert("RGB"))
+    except OSError as error:  # opened, but not decoded until now
+        raise UserError(f"the image can't be decoded ({error}); replace it") from error
+
+
+def _each(do: Any, image: Any) -> Any:
+    if isinstance(image, Iterable) and not isinstance(image, str | np.ndarray):
+        return [do(one) for one in image]
+    return do(image)

@@ -1,0 +1,78 @@
+"""What is made of predictions, and what is left of one that was interrupted."""
+
+import numpy as np
+import pytest
+from conftest import photo, write
+from PIL import Image
+
+from segdla.data.images import read_image, read_mask
+from segdla.errors import UserError
+from segdla.prediction.inputs import Input
+from segdla.prediction.outputs import KINDS, Output, VideoOutput
+from segdla.visualize import colorize, legend, overlay
+
+NAMES = ("sky", "road", "car")
+PALETTE = ((10, 20, 30), (200, 0, 0), (0, 0, 250))
+IMAGE = photo(60, 91)
+IDS = np.indices((60, 91)).sum(0).astype(np.uint8) % 3
+STILL, FILM = Input("x/a.jpg", "sub/a b"), Input("x/ü.avi", "ü")
+
+
+@pytest.fixture
+def output(tmp_path):
+    return Output(tmp_path, tuple(KINDS), NAMES, PALETTE)
+
+
+def test_each_kind_is_what_it_says(output, tmp_path):
+    assert not output.is_there(STILL)
+    output.write(STILL, IMAGE, IDS)
+    assert output.is_there(STILL)
+    where = {kind: tmp_path / kind / "sub" / "a b.png" for kind in KINDS}
+    np.testing.assert_array_equal(read_mask(where["ids"]), IDS)
+    np.testing.assert_array_equal(read_mask(where["color"]), IDS)  # a palette's indices
+    np.testing.assert_array_equal(read_image(where["color"]), colorize(IDS, PALETTE))
+    with Image.open(where["color"]) as opened:
+        assert opened.mode == "P"
+    laid = overlay(IMAGE, colorize(IDS, PALETTE))
+    np.testing.assert_array_equal(read_image(where["overlay"]), laid)  # too small for a legend
+    beside = read_image(where["side-by-side"])
+    np.testing.assert_array_equal(beside[:60, : 2 * 91], np.hstack([IMAGE, laid]))
+    assert beside.shape[1] == 2 * 91 + legend(NAMES, PALETTE).shape[1]
+
+
+def test_without_a_legend(tmp_path):
+    plain = Output(tmp_path, tuple(KINDS), NAMES, PALETTE, legend=False)
+    assert plain.picture("side-by-side", IMAGE, IDS).shape == (60, 2 * 91, 3)
+
+
+def test_one_kind_that_is_missing_is_not_all(output, tmp_path):
+    output.write(STILL, IMAGE, IDS)
+    (tmp_path / "color" / "sub" / "a b.png").rename(tmp_path / "color" / "sub" / "a b.png.partial")
+    assert not output.is_there(STILL)
+
+
+def test_a_video_is_there_when_all_of_it_is(output, tmp_path):
+    write(tmp_path / "ids" / "ü.frames.partial" / "0000009.png", IDS)  # of a process that was killed
+    with VideoOutput(output, FILM, 25) as writing:
+        for _ in range(3):
+            writing.write(IMAGE[:, :90], IDS[:, :90])
+        assert not any(path.exists() for path in output.paths(FILM).values())
+    assert output.is_there(FILM)
+    assert [p.name for p in sorted((tmp_path / "ids" / "ü.frames").iterdir())] == [f"000000{i}.png" for i in range(3)]
+    assert not list(tmp_path.rglob("*partial*"))
+
+
+def test_a_video_that_fails_leaves_nothing(output, tmp_path):
+    with (
+        pytest.raises(UserError, match=r"a frame of \(30, 91\) among those of \(60, 91\)"),
+        VideoOutput(output, FILM, 25) as w,
+    ):
+        w.write(IMAGE, IDS)
+        w.write(IMAGE[:30], IDS[:30])
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_folder_that_can_not_be_written(output, tmp_path):
+    (tmp_path / "overlay").touch()
+    with pytest.raises(UserError, match="cannot write"), VideoOutput(output, FILM, 25) as writing:
+        writing.write(IMAGE, IDS)

@@ -1,0 +1,224 @@
+"""Files in, pictures out: the whole way, through tools/predict.py and below it."""
+
+import io
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import photo, run_tool, write
+from processes import run_together
+
+import segdla
+from segdla import prediction
+from segdla.data.images import read_image, read_mask
+from segdla.errors import UserError
+from segdla.prediction import predict_files
+from segdla.prediction.inputs import Input
+from segdla.prediction.outputs import Output
+
+PALETTE = ((0, 0, 0), (255, 255, 255))
+
+
+@pytest.fixture
+def predict(tool, checkpoint):
+    return lambda *argv: tool("predict")(*argv, "--checkpoint", checkpoint, "--device", "cpu")
+
+
+def film(path, count=7, size=(48, 64), rate=12.5):
+    """A video of noise, as OpenCV's own writer makes it."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate, (size[1], size[0]))
+    for index in range(count):
+        writer.write(photo(*size, index))
+    writer.release()
+
+
+def test_video_in_video_out(predict, tmp_path):
+    film(tmp_path / "film.avi")
+    assert predict("film.avi", "--output-kind", "ids,color,overlay,side-by-side", "--no-legend") == 0
+    for kind, width in (("color", 64), ("overlay", 64), ("side-by-side", 128)):
+        made = cv2.VideoCapture(str(tmp_path / "predictions" / kind / "film.mp4"))
+        assert made.get(cv2.CAP_PROP_FPS) == 12.5
+        shapes = []
+        while (frame := made.read())[0]:
+            shapes.append(frame[1].shape)
+        assert shapes == [(48, width, 3)] * 7
+    ids = sorted((tmp_path / "predictions" / "ids" / "film.frames").iterdir())
+    assert len(ids) == 7 and read_mask(ids[6]).shape == (48, 64)
+
+
+def test_frames_are_predicted_in_order_and_as_images(predict, tmp_path, checkpoint):
+    film(tmp_path / "film.avi")
+    predict("film.avi", "--output-kind", "ids")
+    capture, segmenter = cv2.VideoCapture("film.avi"), segdla.load(checkpoint, "cpu")
+    for index in range(7):
+        expected = segmenter.predict(np.ascontiguousarray(capture.read()[1][..., ::-1]))
+        np.testing.assert_array_equal(read_mask(tmp_path / f"predictions/ids/film.frames/{index:07}.png"), expected)
+
+
+def test_a_bad_file_is_reported_and_the_rest_goes_on(predict, tmp_path, capfd):
+    for name in ("a.png", "z.png"):
+        write(tmp_path / "album" / name, photo(20, 30))
+    (tmp_path / "album" / "m.png").write_bytes(b"no image")
+    (tmp_path / "album" / "n.mp4").write_bytes(b"no video")
+    film(tmp_path / "album" / "cut.avi", 30)
+    content = (tmp_path / "album" / "cut.avi").read_bytes()
+    (tmp_path / "album" / "cut.avi").write_bytes(content[: len(content) // 3])
+    assert predict("album") == 1
+    said = capfd.readouterr()
+    assert [line.split()[1] for line in said.err.splitlines()] == ["album/cut.avi", "album/m.png", "album/n.mp4"]
+    assert "2 of 5 segmented, 3 failed, in predictions/" in said.out
+    made = tmp_path / "predictions" / "color"
+    assert sorted(made.glob("*.png")) == [made / "a.png", made / "z.png"]
+    assert predict("album/m.png") == 2
+
+
+def test_a_list_on_stdin(predict, tmp_path, monkeypatch):
+    for name in ("a/Straße 1.png", "b/Straße 1.png"):
+        write(tmp_path / name, photo(20, 30))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("a/Straße 1.png\nb/Straße 1.png\nc.png\n".encode())))
+    assert predict("-") == 1
+    made = tmp_path / "predictions" / "color"
+    assert sorted(made.rglob("*.png")) == [made / "a" / "Straße 1.png", made / "b" / "Straße 1.png"]
+
+
+def test_skipping_what_is_there_and_nothing_else(predict, tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        write(tmp_path / "album" / name, photo(20, 30))
+    film(tmp_path / "album" / "c.avi", 2)
+    predict("album", "--skip-existing")
+    done = {p: p.stat().st_mtime_ns for p in (tmp_path / "predictions").rglob("*.*") if p.name != "legend.png"}
+    lost = tmp_path / "predictions" / "overlay" / "a.png"
+    lost.rename(lost.with_name("a.png.partial"))  # as after a kill
+    capsys.readouterr()
+    assert predict("album", "--skip-existing") == 0
+    assert "1 of 3 segmented, 2 there already" in capsys.readouterr().out
+    assert not list((tmp_path / "predictions").rglob("*.partial"))
+    for path, at in done.items():
+        assert (path.stat().st_mtime_ns > at) == (path.name == "a.png"), path
+    assert predict("album", "--skip-existing") == 0  # nothing to do is no failure
+
+
+def test_options_reach_the_network(predict, tmp_path, checkpoint):
+    write(tmp_path / "a.png", photo(80, 90)[..., ::-1])
+    predict("a.png", "--multiscale", "--flip", "--window", 48, 40, "--output-kind", "ids")
+    expected = segdla.load(checkpoint, "cpu", multiscale=True, flip=True, window=(48, 40)).predict(photo(80, 90))
+    np.testing.assert_array_equal(read_mask(tmp_path / "predictions/ids/a.png"), expected)
+    assert not np.array_equal(expected, segdla.load(checkpoint, "cpu").predict(photo(80, 90)))
+
+
+def test_an_unknown_kind(fails):
+    said = fails("predict", "x", "--output-kind", "ids,colour")
+    assert "'colour' is none of ids, color, overlay, side-by-side" in said
+
+
+def as_one_of_several(folder, checkpoint):
+    os.chdir(folder)
+
+    def noted(path):
+        with Path(f"read_by_{os.environ['RANK']}").open("a") as file:
+            file.write(f"{path.name}\n")
+        return read_image(path)
+
+    prediction.read_image = noted  # this process is the test's own
+    return run_tool("predict", "album", "--checkpoint", checkpoint, "--device", "cpu", "--output", "out")
+
+
+def test_under_torchrun_each_input_is_done_once(tmp_path, checkpoint):
+    for index in range(5):
+        write(tmp_path / "album" / f"{index}.png", photo(20, 30))
+    (tmp_path / "album" / "3.png").write_bytes(b"")  # all hear of one that failed
+    assert run_together(as_one_of_several, tmp_path, checkpoint) == [1, 1]
+    shares = [(tmp_path / f"read_by_{rank}").read_text().splitlines() for rank in range(2)]
+    assert sorted(map(sorted, shares)) == [["0.png", "2.png", "4.png"], ["1.png", "3.png"]]
+    assert sorted(p.name for p in (tmp_path / "out" / "color").iterdir()) == [f"{i}.png" for i in (0, 1, 2, 4)]
+
+
+# Below the tool, with a prediction that is as slow as the test wants.
+
+
+def inputs_of(tmp_path, count):
+    write(tmp_path / "a.png", photo(16, 16))
+    return [Input(str(tmp_path / "a.png"), f"{index:03}") for index in range(count)]
+
+
+def silent(*_):
+    pass
+
+
+def test_few_images_are_in_memory_at_once(tmp_path, monkeypatch):
+    read, written, most = [], [], []
+    monkeypatch.setattr("segdla.prediction._threads", lambda: 2)
+    monkeypatch.setattr("segdla.prediction.read_image", lambda path: read.append(path) or np.zeros((8, 8, 3), np.uint8))
+
+    class Slow(Output):
+        def write(self, entry, image, ids):
+            time.sleep(0.002)
+            written.append(entry)
+
+    def predict(image):
+        most.append(len(read) - len(written))
+        return image[..., 0]
+
+    tally = predict_files(inputs_of(tmp_path, 100), predict, Slow(tmp_path, (), (), ()), silent, silent)
+    assert tally.done == 100 and len(written) == 100
+    assert max(most) <= 4 + 1 + 2 + 2 + 1  # read ahead, in hand, waiting to be written, being written, just ended
+
+
+def test_reading_computing_and_writing_overlap(tmp_path, monkeypatch):
+    """Each waits for another to be at it at the same time, for a while: one after the other, none ever would."""
+    at_it, met = threading.Barrier(3), []
+
+    def meet():
+        try:
+            at_it.wait(5)
+            met.append(1)
+        except threading.BrokenBarrierError:
+            pass
+
+    monkeypatch.setattr("segdla.prediction._threads", lambda: 1)
+    reads = []
+
+    def read(path):
+        reads.append(path)
+        if len(reads) == 3:
+            meet()
+        return np.zeros((8, 8, 3), np.uint8)
+
+    class Writing(Output):
+        def write(self, entry, image, ids):
+            if entry.name == "000":
+                meet()
+
+    def predict(image):
+        counted.append(1)
+        if len(counted) == 2:
+            meet()
+        return image[..., 0]
+
+    counted = []
+    monkeypatch.setattr("segdla.prediction.read_image", read)
+    predict_files(inputs_of(tmp_path, 6), predict, Writing(tmp_path, (), (), ()), silent, silent)
+    assert len(met) == 3
+
+
+def test_what_can_not_be_written_ends_it(tmp_path):
+    (tmp_path / "ids").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        predict_files(
+            inputs_of(tmp_path, 50), lambda i: i[..., 0], Output(tmp_path, ("ids",), ("a",), PALETTE), silent, silent
+        )
+
+
+def test_ticks_add_up(tmp_path):
+    film(tmp_path / "film.avi", 5)
+    ticks = []
+    inputs = [*inputs_of(tmp_path, 2), Input(str(tmp_path / "film.avi"), "film"), Input("none.png", "none")]
+    output = Output(tmp_path, ("ids",), ("a",), PALETTE)
+    tally = predict_files(inputs, lambda i: i[..., 0], output, silent, lambda *tick: ticks.append(tick))
+    assert (tally.done, tally.failed, tally.frames) == (3, 1, 5)
+    assert sum(done for done, _ in ticks) == len(inputs) + sum(more for _, more in ticks) == 3 + 5
