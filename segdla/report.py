@@ -214,5 +214,6 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}"
 
 
-def _percent(share: float) -> str:
-    return "-" if math.isnan(share) else f"{100 * share:.2f}"
+def _percent(share: float | None) -> str:
+    """A share of an absent class is NaN, and None where it was read from a file."""
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.2f}"

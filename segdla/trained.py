@@ -13,6 +13,7 @@ from segdla import build
 from segdla import config as configs
 from segdla.checkpoint import find_checkpoint, read_weights
 from segdla.config import Config
+from segdla.errors import UserError
 from segdla.export import SUFFIXES, open_exported
 from segdla.inference.predictors import (
     Maps,
@@ -25,6 +26,7 @@ from segdla.inference.predictors import (
     sliding_window,
 )
 from segdla.inference.scores import classify
+from segdla.models.fold import folded
 from segdla.models.segmenter import at_image_size
 
 
@@ -58,21 +60,28 @@ def open_trained(
     device_name: str = "auto",
     runs: Path = Path("runs"),
     overrides: Sequence[str] = (),
+    *,
+    as_trained: bool = False,
 ) -> Trained:
     """The network of a run, a checkpoint, an exported file, or (None) of the newest run.
 
-    ``overrides`` change its config.
+    ``overrides`` change its config. ``as_trained``: a checkpoint's batch normalisation is not folded into convolutions,
+    so that its logits are those of its training to the last bit; folded, near ties may change sides.
     """
     path = find_checkpoint(None if place is None else str(place), runs)
     on = build.device(device_name)
     if path.suffix in SUFFIXES:
         opened = open_exported(path, on)
         config = configs.parse(opened.card["config"], overrides, source=str(path))
+        if any(override.startswith("train.precision=") for override in overrides):
+            raise UserError(f"{path} computes in {opened.precision}, as it was exported; leave the precision out")
         return Trained(opened.logits, opened.stride, config, opened.card, path, on, opened.precision)
     checkpoint = read_weights(path)
     config = configs.parse(checkpoint.card["config"], overrides, source=str(path))
     precision = build.precision(config.train.precision, on)
     network = build.trained(checkpoint, config, on)
+    if not as_trained:
+        network = folded(network)
     logits = in_precision(network.logits, on, precision)
     return Trained(logits, network.output_stride, config, checkpoint.card, checkpoint.path, on, precision)
 

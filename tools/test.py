@@ -74,7 +74,7 @@ def main(args: argparse.Namespace) -> int:
 def score(args: argparse.Namespace) -> int:
     if args.checkpoint and "=" in args.checkpoint and not Path(args.checkpoint).exists():  # only overrides were given
         args.checkpoint, args.overrides = None, [args.checkpoint, *args.overrides]
-    trained = open_trained(args.checkpoint, args.device, args.runs, args.overrides)
+    trained = open_trained(args.checkpoint, args.device, args.runs, args.overrides, as_trained=True)
     settings = trained.config
     source = open_source(args, trained)
     scales = settings.eval.scales if args.multiscale else (1.0,)

@@ -174,6 +174,8 @@ def test_an_exported_network_scores_as_the_checkpoint(checkpoint, tool, capfd):
     scores = [json.loads(path.read_text(encoding="utf-8")) for path in checkpoint.glob("eval_*.json")]
     assert len(scores) == 2
     assert scores[0]["mean_iou"] == pytest.approx(scores[1]["mean_iou"], abs=1e-4)
+    with pytest.raises(UserError, match="computes in fp32, as it was exported; leave the precision out"):
+        open_trained(checkpoint / "best.onnx", "cpu", overrides=["train.precision=bf16"])
     assert open_trained(checkpoint / "best.onnx", "cpu").classes == tuple(Scenes("val", 1, (64, 96)).classes.names)
 
 
