@@ -23,6 +23,8 @@ from segdla.models.weights import read_torch_file
 BEST = "best.safetensors"
 CONFIG = "config.yaml"
 LAST = "last.pt"
+SHIPPED = Path(__file__).parent / "shipped" / "camvid_compact.safetensors"
+"""A small network for street scenes that comes with the package; the card beside it says what it can do."""
 _FORMAT = "segdla checkpoint 1"
 
 
@@ -89,14 +91,14 @@ def find_checkpoint(place: str | None, runs: Path = Path("runs")) -> Path:
 
 
 def default_checkpoint(runs: Path) -> Path:
-    """What is used where nobody names a model: the best checkpoint of the newest run below ``runs``."""
+    """What is used where nobody names a model: the best of the newest run below ``runs``; before any, ``SHIPPED``."""
     found = sorted(runs.glob(f"*/{BEST}"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise UserError(
-            f"no trained run in {runs.resolve()}; train one (python tools/train.py "
-            "configs/quickstart.yaml) or name a run or checkpoint"
-        )
-    return found[-1]
+    return found[-1] if found else SHIPPED
+
+
+def named(path: Path) -> str:
+    """A checkpoint in words, for who did not name it."""
+    return f"no run yet, so the small street-scene network that comes along, {path}" if path == SHIPPED else str(path)
 
 
 def plain(value: Any) -> Any:

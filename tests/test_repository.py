@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "segdla.cli": set(),
     "segdla.distributed": set(),
     "segdla.background": set(),
+    "segdla.speed": set(),
     "segdla.hub": set(),
     **{leaf: set() for leaf in LEAVES},
     "segdla.checkpoint": LEAVES | {"segdla.hub"},

@@ -185,10 +185,14 @@ def test_an_unreadable_image_among_those_to_be_cached(fails, two_folders, tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
+def test_before_any_run_the_network_that_comes_along_predicts(tool, tmp_path, capfd):
+    write(tmp_path / "a.png", np.zeros((40, 56, 3)))
+    assert tool("predict")("a.png", "--device", "cpu", "--output", "out") == 0
+    assert "no run yet, so the small street-scene network that comes along" in " ".join(capfd.readouterr().out.split())
+    assert (tmp_path / "out" / "color" / "a.png").exists()
+
+
 def test_nothing_to_test_or_predict_with(fails, tmp_path):
-    assert "no trained run" in fails("test")
-    write(tmp_path / "a.png", np.zeros((8, 8, 3)))
-    assert "no trained run" in fails("predict", "a.png")
     assert "no run or checkpoint at runs/none" in fails("test", "runs/none")
     (tmp_path / "notes.txt").write_text("not a checkpoint", encoding="utf-8")
     assert "notes.txt is not a checkpoint" in fails("test", "notes.txt")
@@ -229,3 +233,10 @@ def test_a_broken_image_among_good_ones(trained, tool, tmp_path, capfd):
 def test_debug_shows_the_traceback(tool):
     with pytest.raises(UserError):
         tool("test")("--debug")
+
+
+def test_a_network_is_measured(tool, tmp_path, capfd):
+    words = ("--size", 32, 48, "--seconds", 0, "--backends", "eager", "--device", "cpu", "--json", tmp_path / "x.json")
+    assert tool("benchmark")(ROOT / "configs" / "quickstart.yaml", *words) == 0
+    assert "1.85 M parameters" in capfd.readouterr().out
+    assert set(json.loads((tmp_path / "x.json").read_text())["backends"]) == {"eager fp32"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import segdla
 from segdla import build, cli, distributed
-from segdla.checkpoint import unused
+from segdla.checkpoint import named, unused
 from segdla.prediction import Tally, predict_files
 from segdla.prediction.inputs import find_inputs
 from segdla.prediction.outputs import KINDS, Output
@@ -28,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
         "inputs", nargs="+", metavar="INPUT", help="images, videos, folders (searched through), globs; - reads paths"
     )
     made.add_argument(
-        "--checkpoint", metavar="RUN|CHECKPOINT", help="or hf://OWNER/NAME (default: the newest run's best)"
+        "--checkpoint",
+        metavar="RUN|CHECKPOINT",
+        help="or hf://OWNER/NAME (default: the newest run's best; before any, a small one for streets)",
     )
     made.add_argument("--output", type=Path, metavar="DIR", help="default: predictions, numbered if it is taken")
     told = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
@@ -83,7 +85,9 @@ def predict(args: argparse.Namespace) -> int:
     )
     trained = segmenter.trained
     computed = build.computed_in(trained.config.train.precision, trained.precision, trained.device)
-    console.print(f"{trained.path}: {len(trained.classes)} classes, {trained.device}, {computed}", soft_wrap=True)
+    console.print(
+        f"{named(trained.path)}: {len(trained.classes)} classes, {trained.device}, {computed}", soft_wrap=True
+    )
     output = Output(folder, args.output_kind, segmenter.classes, segmenter.palette, not args.no_legend)
     with ticking(len(mine), "predicting") as tick:
         tally = predict_files(mine, segmenter.predict, output, cli.complain, tick, args.skip_existing)

@@ -14,7 +14,7 @@ from segdla import build, cli, distributed, hub
 from segdla.background import Background
 from segdla.build.data import open_split
 from segdla.build.memory import answering_memory
-from segdla.checkpoint import unused
+from segdla.checkpoint import SHIPPED, named, unused
 from segdla.data.cityscapes import Cityscapes
 from segdla.data.dataset import Source
 from segdla.data.loader import Batch
@@ -75,6 +75,8 @@ def score(args: argparse.Namespace) -> int:
     if args.checkpoint and "=" in args.checkpoint and not Path(args.checkpoint).exists():  # only overrides were given
         args.checkpoint, args.overrides = None, [args.checkpoint, *args.overrides]
     trained = open_trained(args.checkpoint, args.device, args.runs, args.overrides, as_trained=True)
+    if trained.path == SHIPPED:
+        console.print(named(trained.path), soft_wrap=True)
     settings = trained.config
     source = open_source(args, trained)
     scales = settings.eval.scales if args.multiscale else (1.0,)
@@ -145,7 +147,7 @@ def score(args: argparse.Namespace) -> int:
 
 
 def tell(args: argparse.Namespace, checkpoint: Path, scores: dict[str, Any], how: dict[str, Any]) -> None:
-    """Show the scores, and keep them as JSON beside the checkpoint; of one from the hub, here."""
+    """Show the scores, and keep them as JSON beside the checkpoint; of one from the hub or the package, here."""
     options = {"multiscale": args.multiscale, "flip": args.flip, "window": bool(args.window)}
     named = {"multiscale": f"{len(how['scales'])} scales", "flip": "flip", "window": "windows"}
     chosen = [name for name, on in options.items() if on]
@@ -153,7 +155,7 @@ def tell(args: argparse.Namespace, checkpoint: Path, scores: dict[str, Any], how
     console.print(f"{args.split}, {said}; {how['protocol'] or 'own classes'}:")
     console.print(score_table(scores))
     console.print(f"mIoU {100 * scores['mean_iou']:.2f} %")
-    folder = Path() if hub.is_address(args.checkpoint or "") else checkpoint.parent
+    folder = Path() if hub.is_address(args.checkpoint or "") or checkpoint == SHIPPED else checkpoint.parent
     record = unused(folder / f"{'_'.join(['eval', args.split, *chosen])}.json")
     write_json(record, {**scores, "settings": how})
     console.print(f"written to {record}", soft_wrap=True)

@@ -1,0 +1,119 @@
+"""Size and speed of a network: python tools/benchmark.py CONFIG|RUN|CHECKPOINT|EXPORTED [--size H W]"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from segdla import build, cli, config
+from segdla.build.data import open_split
+from segdla.build.learning import compiled
+from segdla.checkpoint import find_checkpoint, read_weights
+from segdla.errors import UserError
+from segdla.export import FORMATS, SUFFIXES, export, open_exported
+from segdla.inference.predictors import Predictor, in_precision
+from segdla.inference.scores import classify
+from segdla.models.fold import folded
+from segdla.models.macs import count_macs
+from segdla.models.segmenter import DLASeg, at_image_size
+from segdla.report import console, write_json
+from segdla.speed import measure
+
+NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "onnxruntime", "openvino")}
+
+
+def parser() -> argparse.ArgumentParser:
+    made = cli.parser(
+        "Parameters, multiply-accumulates, and for every backend that is installed: latency from image to class ids,\n"
+        "images a second, and peak memory beyond the network's own."
+    )
+    made.add_argument("network", metavar="CONFIG|RUN|CHECKPOINT|EXPORTED")
+    made.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to its config")
+    made.add_argument("--size", type=cli.positive, nargs=2, default=(512, 1024), metavar=("H", "W"), help="512 1024")
+    made.add_argument("--batch", type=cli.positive, default=1, help="images at a time (default: 1)")
+    made.add_argument("--seconds", type=float, default=10.0, help="for each backend (default: 10)")
+    made.add_argument("--backends", nargs="+", choices=("eager", "compiled", *NEEDS), help="default: all there are")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    return made
+
+
+def open_network(args: argparse.Namespace) -> tuple[DLASeg, config.Config]:
+    """The network on the CPU: with the weights of a run or checkpoint, or as a config makes it."""
+    if not args.network.endswith((".yaml", ".yml")):
+        checkpoint = read_weights(find_checkpoint(args.network))
+        settings = config.parse(checkpoint.card["config"], args.overrides, source=str(checkpoint.path))
+        return build.trained(checkpoint, settings, torch.device("cpu")), settings
+    settings = config.load(args.network, args.overrides)
+    try:
+        num_classes = len(open_split(settings, "train").classes)
+    except UserError as error:
+        num_classes = 19
+        console.print(f"with 19 classes, as the data set is not here ({error})", soft_wrap=True)
+    return build.model(settings, num_classes).eval(), settings
+
+
+def backends(args: argparse.Namespace, device: torch.device, folder: Path) -> Iterator[tuple[str, Predictor, int]]:
+    """Name, function from images to logits, and stride of its logits."""
+    if Path(args.network).suffix in SUFFIXES:
+        opened = open_exported(find_checkpoint(args.network), device)
+        yield f"{Path(args.network).suffix} {opened.precision}", opened.logits, opened.stride
+        return
+    network, settings = open_network(args)
+    size = f"{args.size[0]}x{args.size[1]}"
+    console.print(
+        f"{settings.model.backbone}, output stride {network.output_stride}: "
+        f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, "
+        f"{count_macs(network, *args.size) / 1e9:.1f} GMAC at {size}"
+    )
+    precision = build.precision(settings.train.precision, device)
+    installed = (kind for kind, packages in NEEDS.items() if all(map(find_spec, packages)))
+    wanted = args.backends or ["eager", "compiled", *installed]
+    stride = network.output_stride
+    for kind in [kind for kind in wanted if kind in FORMATS]:  # first, as the rest changes the network
+        path = folder / f"network{FORMATS[kind].SUFFIX}"
+        export(network, {}, path, kind)
+        yield f"{kind} fp32", open_exported(path, device).logits, stride
+    logits = folded(network.to(device, memory_format=torch.channels_last)).logits
+    if "eager" in wanted:
+        yield f"eager {precision}", in_precision(logits, device, precision), stride
+    if "compiled" in wanted:
+        yield f"compiled {precision}", in_precision(compiled(logits, device), device, precision), stride
+
+
+def main(args: argparse.Namespace) -> int:
+    device = build.device(args.device)
+    images = torch.randint(0, 256, (args.batch, 3, *args.size), dtype=torch.uint8, device=device)
+    table = Table("backend", "median, ms", "p95, ms", "images/s", "peak MB")
+    table.title = f"{args.batch} x {args.size[0]}x{args.size[1]} on {device}"
+    found: dict[str, dict] = {}
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        for name, logits, stride in backends(args, device, Path(folder)):
+            speed = measure(to_class_ids(logits, stride, images), device, args.seconds)
+            found[name] = speed._asdict()
+            memory = "-" if speed.peak is None else f"{speed.peak / 1e6:.0f}"
+            rate = args.batch / speed.median
+            table.add_row(name, f"{1000 * speed.median:.1f}", f"{1000 * speed.p95:.1f}", f"{rate:.2f}", memory)
+    console.print(table)
+    if args.json:
+        write_json(args.json, {"batch": args.batch, "size": args.size, "device": str(device), "backends": found})
+        console.print(f"written to {args.json}", soft_wrap=True)
+    return 0
+
+
+def to_class_ids(logits: Predictor, stride: int, images: Tensor) -> Callable[[], Tensor]:
+    return lambda: classify(at_image_size(logits(images), stride, tuple(images.shape[-2:])))
+
+
+def entry(argv: Sequence[str] | None = None) -> int:
+    return cli.run(main, parser(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(entry())
