@@ -56,8 +56,9 @@ def contenders(size: tuple[int, int], stride: int, folder: Path) -> dict[str, Ca
     model = {"backbone": "dla34", "output_stride": stride}
     network = build.model(config.parse({"data": {"dataset": "scenes"}, "model": model}), classes).eval()
     fast = folded(copy.deepcopy(network).to(memory_format=torch.channels_last))
+    eager = build.for_prediction(copy.deepcopy(network).to(memory_format=torch.channels_last), CPU, "fp32")
     logits = {
-        "ours, eager": fast.logits,
+        "ours, eager": eager.logits,
         "ours, compiled": compiled(fast.logits, CPU),
         "ours, ONNX Runtime": exported(network, "onnx", ".onnx", folder, image, False),
         "ours, OpenVINO": exported(network, "openvino", ".xml", folder, image, False),
@@ -77,10 +78,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(352, 480))
     parser.add_argument("--stride", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--leave-out", nargs="*", default=(), metavar="NAME", help="contenders to do without")
     args = parser.parse_args()
     keep_memory()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        found = alternating(contenders(tuple(args.size), args.stride, Path(folder)), args.rounds)
+        ways = contenders(tuple(args.size), args.stride, Path(folder))
+        found = alternating({name: way for name, way in ways.items() if name not in args.leave_out}, args.rounds)
     rows = {name: {"time_over_plain": s / found["plain module"], "milliseconds": 1000 * s} for name, s in found.items()}
     for name, row in rows.items():
         print(f"{name:22} {row['time_over_plain']:5.2f} x the plain module  {row['milliseconds']:7.0f} ms")

@@ -26,7 +26,6 @@ from segdla.inference.predictors import (
     sliding_window,
 )
 from segdla.inference.scores import classify
-from segdla.models.fold import folded
 from segdla.models.segmenter import at_image_size
 
 
@@ -65,8 +64,8 @@ def open_trained(
 ) -> Trained:
     """The network of a run, a checkpoint, an exported file, or (None) of the newest run.
 
-    ``overrides`` change its config. ``as_trained``: a checkpoint's batch normalisation is not folded into convolutions,
-    so that its logits are those of its training to the last bit; folded, near ties may change sides.
+    ``overrides`` change its config. ``as_trained``: a checkpoint's network computes as it did in training, to the last
+    bit; else as ``build.for_prediction`` makes it, faster, where near ties may change sides.
     """
     path = find_checkpoint(None if place is None else str(place), runs)
     on = build.device(device_name)
@@ -81,7 +80,7 @@ def open_trained(
     precision = build.precision(config.train.precision, on)
     network = build.trained(checkpoint, config, on)
     if not as_trained:
-        network = folded(network)
+        network = build.for_prediction(network, on, precision)
     logits = in_precision(network.logits, on, precision)
     return Trained(logits, network.output_stride, config, checkpoint.card, checkpoint.path, on, precision)
 

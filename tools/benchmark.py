@@ -1,6 +1,7 @@
 """Size and speed of a network: python tools/benchmark.py CONFIG|RUN|CHECKPOINT|EXPORTED [--size H W]"""
 
 import argparse
+import copy
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -80,11 +81,13 @@ def backends(args: argparse.Namespace, device: torch.device, folder: Path) -> It
         path = folder / f"network{FORMATS[kind].SUFFIX}"
         export(network, {}, path, kind)
         yield f"{kind} fp32", open_exported(path, device).logits, stride
-    logits = folded(network.to(device, memory_format=torch.channels_last)).logits
-    if "eager" in wanted:
-        yield f"eager {precision}", in_precision(logits, device, precision), stride
+    network = network.to(device, memory_format=torch.channels_last)
     if "compiled" in wanted:
-        yield f"compiled {precision}", in_precision(compiled(logits, device), device, precision), stride
+        logits = compiled(folded(copy.deepcopy(network)).logits, device)
+        yield f"compiled {precision}", in_precision(logits, device, precision), stride
+    if "eager" in wanted:
+        logits = build.for_prediction(network, device, precision).logits
+        yield f"eager {precision}", in_precision(logits, device, precision), stride
 
 
 def main(args: argparse.Namespace) -> int:
