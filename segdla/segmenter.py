@@ -113,14 +113,15 @@ def load(
     flip: bool = False,
     window: tuple[int, int] | Literal["auto"] | None = "auto",
     precision: str | None = None,
+    compile: bool = False,
     runs: str | Path = "runs",
 ) -> Segmenter:
-    """The network of a run, a checkpoint, OWNER/NAME of the hub, or (None) of the newest run; see ``segdla.load``."""
+    """The network of a run, a file, OWNER/NAME of the hub, or (None) of the newest run; see ``segdla.load``."""
     if not isinstance(multiscale, bool) and not (_are_numbers(multiscale) and min(multiscale) > 0):
         raise UserError(f"multiscale={multiscale!r}: give True, False or scales above 0, such as (0.5, 1, 1.5)")
     if window not in ("auto", None) and not (_are_numbers(window) and len(window) == 2 and min(window) >= 1):
         raise UserError(f"window={window!r}: give (height, width) in pixels, None for whole images, or 'auto'")
-    overrides = [f"train.precision={precision}"] if precision else []
+    overrides = [f"train.precision={precision}"] * bool(precision) + ["eval.compile=true"] * compile
     trained = open_trained(place, device, Path(runs), overrides)
     by_config = trained.config.eval.scales if multiscale else (1.0,)
     scales = by_config if isinstance(multiscale, bool) else tuple(map(float, multiscale))

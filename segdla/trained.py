@@ -11,6 +11,7 @@ from torch import Tensor
 
 from segdla import build
 from segdla import config as configs
+from segdla.build.learning import compiled
 from segdla.checkpoint import find_checkpoint, read_weights
 from segdla.config import Config
 from segdla.errors import UserError
@@ -26,6 +27,7 @@ from segdla.inference.predictors import (
     sliding_window,
 )
 from segdla.inference.scores import classify
+from segdla.models.fold import folded
 from segdla.models.segmenter import at_image_size
 
 
@@ -80,8 +82,9 @@ def open_trained(
     precision = build.precision(config.train.precision, on)
     network = build.trained(checkpoint, config, on)
     if not as_trained:
-        network = build.for_prediction(network, on, precision)
-    logits = in_precision(network.logits, on, precision)
+        network = folded(network) if config.eval.compile else build.for_prediction(network, on, precision)
+    forward = compiled(network.logits, on, dynamic=True) if config.eval.compile else network.logits
+    logits = in_precision(forward, on, precision)
     return Trained(logits, network.output_stride, config, checkpoint.card, checkpoint.path, on, precision)
 
 

@@ -192,3 +192,18 @@ assert segdla.load({str(checkpoint)!r}, "cpu").predict(np.zeros((9, 11, 3), np.u
     root = Path(segdla.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_compiled_it_is_for_all_sizes_and_the_same(segmenter, checkpoint, monkeypatch):
+    asked = []
+
+    def compiling(function, dynamic=None):
+        asked.append(dynamic)
+        return function
+
+    monkeypatch.setattr(torch, "compile", compiling)
+    image = photo(37, 53)
+    np.testing.assert_array_equal(
+        segdla.load(checkpoint, device="cpu", compile=True).predict(image), segmenter.predict(image)
+    )
+    assert asked[-1] is True

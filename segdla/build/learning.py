@@ -132,11 +132,11 @@ def prepared(network: nn.Module, t: TrainConfig, on: torch.device) -> nn.Module:
     return network.to(on, memory_format=torch.channels_last if t.channels_last else torch.contiguous_format)
 
 
-def compiled(network: Callable, on: torch.device) -> Callable:
-    """The network, compiled; or as it is, which is said, where nothing can be."""
+def compiled(network: Callable, on: torch.device, dynamic: bool | None = None) -> Callable:
+    """The network, compiled; or as it is, which is said, where nothing can be. ``dynamic``: for all sizes at once."""
     try:
         torch.compile(torch.neg)(torch.zeros(1, device=on))
     except RuntimeError as error:  # no compiler, or not for this device
         console.print(f"{on} can't compile ({str(error).splitlines()[0]}): computing as it is", soft_wrap=True)
         return network
-    return torch.compile(network)
+    return torch.compile(network, dynamic=dynamic)

@@ -130,6 +130,8 @@ class EvalConfig(Section):
     """Keep the scores of all scales at the output stride, not their sum at full size: the same classes in less memory,
     at output strides 4 and 8."""
     batch_size: PositiveInt = 1
+    compile: bool = False
+    """Compile the network for prediction: a minute or more at the start, then for images of any size."""
 
 
 class Config(Section):
