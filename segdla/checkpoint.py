@@ -101,6 +101,11 @@ def named(path: Path) -> str:
     return f"no run yet, so the small street-scene network that comes along, {path}" if path == SHIPPED else str(path)
 
 
+def folder_of_results(place: str | None, checkpoint: Path) -> Path:
+    """Where what comes of a checkpoint goes: beside it, or here, if the one at ``place`` is nobody's own."""
+    return Path() if checkpoint == SHIPPED or hub.is_address(place or "") else checkpoint.parent
+
+
 def plain(value: Any) -> Any:
     """A value of dicts and numbers as JSON can hold it: None for what is no number."""
     if isinstance(value, dict):

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from segdla.checkpoint import (
     LAST,
     SHIPPED,
     find_checkpoint,
+    folder_of_results,
     plain,
     read_training,
     read_weights,
@@ -124,3 +126,9 @@ def test_a_disk_that_fills_while_the_state_is_written_is_answered(tmp_path):
 
 def test_scores_of_absent_classes_are_json():
     assert plain({"iou": {"a": float("nan"), "b": 0.5}}) == {"iou": {"a": None, "b": 0.5}}
+
+
+def test_results_go_beside_what_is_ones_own(tmp_path):
+    assert folder_of_results("runs/a", tmp_path / "a" / BEST) == tmp_path / "a"
+    assert folder_of_results(None, SHIPPED) == Path()
+    assert folder_of_results("hf://owner/name", tmp_path / "cached" / BEST) == Path()

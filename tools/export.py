@@ -11,7 +11,7 @@ from rich.table import Table
 
 from segdla import build, cli, config
 from segdla.build.data import open_split
-from segdla.checkpoint import find_checkpoint, read_weights, unused
+from segdla.checkpoint import find_checkpoint, folder_of_results, named, read_weights, unused
 from segdla.data.dataset import Some, Source
 from segdla.errors import UserError
 from segdla.evaluation import evaluate
@@ -47,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
 def place(args: argparse.Namespace, checkpoint: Path) -> Path:
     suffix = FORMATS[args.format].SUFFIX
     if args.output is None:
-        return unused(checkpoint.with_name(checkpoint.stem + "_int8" * args.int8 + suffix))
+        folder = folder_of_results(args.checkpoint, checkpoint)
+        return unused(folder / (checkpoint.stem + "_int8" * args.int8 + suffix))
     if args.output.suffix != suffix:
         raise UserError(f"{args.output} must end in {suffix} for --format {args.format}")
     if args.output.exists():
@@ -70,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
         training = Some(open_split(settings, "train"), NUM_CALIBRATION)
         calibration = (training.read(i)[0] for i in progress(range(len(training)), "calibrating"))
 
-    console.print(f"{checkpoint.path} to {args.format}{', int8' * args.int8}", soft_wrap=True)
+    console.print(f"{named(checkpoint.path)} to {args.format}{', int8' * args.int8}", soft_wrap=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="unchecked-") as folder:
         made = Path(folder) / path.name
         export(network, checkpoint.card, made, args.format, calibration)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from segdla import build, cli, distributed, hub
+from segdla import build, cli, distributed
 from segdla.background import Background
 from segdla.build.data import open_split
 from segdla.build.memory import answering_memory
-from segdla.checkpoint import SHIPPED, named, unused
+from segdla.checkpoint import SHIPPED, folder_of_results, named, unused
 from segdla.data.cityscapes import Cityscapes
 from segdla.data.dataset import Source
 from segdla.data.loader import Batch
@@ -155,7 +155,7 @@ def tell(args: argparse.Namespace, checkpoint: Path, scores: dict[str, Any], how
     console.print(f"{args.split}, {said}; {how['protocol'] or 'own classes'}:")
     console.print(score_table(scores))
     console.print(f"mIoU {100 * scores['mean_iou']:.2f} %")
-    folder = Path() if hub.is_address(args.checkpoint or "") or checkpoint == SHIPPED else checkpoint.parent
+    folder = folder_of_results(args.checkpoint, checkpoint)
     record = unused(folder / f"{'_'.join(['eval', args.split, *chosen])}.json")
     write_json(record, {**scores, "settings": how})
     console.print(f"written to {record}", soft_wrap=True)
