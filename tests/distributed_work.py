@@ -1,17 +1,20 @@
-"""What processes do in test_distributed: in a module of its own, because they have to find it by name."""
+"""What processes of tests do: in a module of its own, because they have to find it by name."""
 
 import json
 import os
 import resource
 import signal
+from pathlib import Path
 
 import pytest
 import torch
+from conftest import run_tool
 from torch import nn
 
-from segdla import distributed
+from segdla import distributed, prediction
 from segdla.checkpoint import save_training
 from segdla.data.dataset import SegmentationDataset
+from segdla.data.images import read_image
 from segdla.data.loader import TrainingKeys, WholeImages, training_batches
 from segdla.data.scenes import Scenes
 from segdla.engine.state import Plan, Training
@@ -133,3 +136,15 @@ def save_with_little_room(folder):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     with pytest.raises(UserError, match=r"cannot write .*last\.pt: File too large; what was there before is untouched"):
         save_training(folder / "last.pt", {"x": torch.zeros(10**6)})
+
+
+def predict_as_one_of_several(folder, checkpoint):
+    os.chdir(folder)
+
+    def noted(path):
+        with Path(f"read_by_{os.environ['RANK']}").open("a") as file:
+            file.write(f"{path.name}\n")
+        return read_image(path)
+
+    prediction.read_image = noted  # this process is the test's own
+    return run_tool("predict", "album", "--checkpoint", checkpoint, "--device", "cpu", "--output", "out")

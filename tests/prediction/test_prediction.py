@@ -1,21 +1,19 @@
 """Files in, pictures out: the whole way, through tools/predict.py and below it."""
 
 import io
-import os
 import sys
 import threading
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from conftest import photo, run_tool, write
+from conftest import photo, write
+from distributed_work import predict_as_one_of_several
 from processes import run_together
 
 import segdla
-from segdla import prediction
-from segdla.data.images import read_image, read_mask
+from segdla.data.images import read_mask
 from segdla.errors import UserError
 from segdla.prediction import predict_files
 from segdla.prediction.inputs import Input
@@ -116,23 +114,11 @@ def test_an_unknown_kind(fails):
     assert "'colour' is none of ids, color, overlay, side-by-side" in said
 
 
-def as_one_of_several(folder, checkpoint):
-    os.chdir(folder)
-
-    def noted(path):
-        with Path(f"read_by_{os.environ['RANK']}").open("a") as file:
-            file.write(f"{path.name}\n")
-        return read_image(path)
-
-    prediction.read_image = noted  # this process is the test's own
-    return run_tool("predict", "album", "--checkpoint", checkpoint, "--device", "cpu", "--output", "out")
-
-
 def test_under_torchrun_each_input_is_done_once(tmp_path, checkpoint):
     for index in range(5):
         write(tmp_path / "album" / f"{index}.png", photo(20, 30))
     (tmp_path / "album" / "3.png").write_bytes(b"")  # all hear of one that failed
-    assert run_together(as_one_of_several, tmp_path, checkpoint) == [1, 1]
+    assert run_together(predict_as_one_of_several, tmp_path, checkpoint) == [1, 1]
     shares = [(tmp_path / f"read_by_{rank}").read_text().splitlines() for rank in range(2)]
     assert sorted(map(sorted, shares)) == [["0.png", "2.png", "4.png"], ["1.png", "3.png"]]
     assert sorted(p.name for p in (tmp_path / "out" / "color").iterdir()) == [f"{i}.png" for i in (0, 1, 2, 4)]
