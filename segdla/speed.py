@@ -1,5 +1,6 @@
 """How fast a function computes, and in how much memory."""
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -42,6 +43,7 @@ def _start_peak(device: torch.device) -> float:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
+    gc.collect()  # garbage that went meanwhile would hide as much of what is in use
     if (_PROCESS / "clear_refs").exists():
         (_PROCESS / "clear_refs").write_text("5", encoding="ascii")
     return _resident("VmRSS") or 0.0
