@@ -1,0 +1,133 @@
+"""What each knob of the CamVid recipe gives: python benchmarks/recipe.py --camvid DIR [--epochs 40] [--only NAME ...]
+
+One change at a time against configs/camvid_compact.yaml, by the training tool itself. CamVid's validation images lie
+between its training images, so whole drives are held out of the training images instead: 0006R0 in one training of each
+variant, 0001TP in another, with a seed each. At half size, where a training takes minutes: images averaged, labels by
+the pixel in the middle, crop and scale as the config has them. The test images are not looked at.
+
+One training a core, several at once. Goes on where it was stopped; writes results/recipe.json after each variant.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import torch
+from measure import RESULTS, machine, write
+
+HELD_OUT = {"0006R0": 0, "0001TP": 1}  # drive: seed
+CONFIG = "configs/camvid_compact.yaml"
+SMALLER = ("data.crop=[128, 160]", "train.eval_every=1000", "data.workers=0", "data.cache=ram")
+VARIANTS = {
+    "the recipe": (),
+    "no class weights": ("loss.class_weights=null",),
+    "median-frequency weights": ("loss.class_weights=median_frequency",),
+    "no moving average": ("train.ema=null",),
+    "SGD": ("train.optimizer=sgd", "train.lr=0.05", "train.weight_decay=0.0005", "train.decay_all=true"),
+    "output stride 2": ("model.output_stride=2",),
+    "crops centred on rare classes": ("data.augment.balance=0.5",),
+    "rotation by 10 degrees": ("data.augment.rotate=10",),
+    "scales 0.5 to 2": ("data.augment.scale=[0.5, 2.0]",),
+    "scales 0.75 to 1.25": ("data.augment.scale=[0.75, 1.25]",),
+    "no jitter": ("data.augment.jitter=0",),
+    "jitter 0.6": ("data.augment.jitter=0.6",),
+    "gamma, hue, blur, noise": (
+        "data.augment.transforms=[{RandomGamma: {gamma_limit: [50, 200], p: 0.5}}, "
+        "{HueSaturationValue: {hue_shift_limit: 15, sat_shift_limit: 40, val_shift_limit: 0, p: 0.5}}, "
+        "{GaussianBlur: {blur_limit: [3, 5], p: 0.2}}, {GaussNoise: {std_range: [0.02, 0.1], p: 0.2}}]",
+    ),
+    "OHEM": ("loss.cross_entropy=0", "loss.ohem=1"),
+    "with dice": ("loss.dice=0.5",),
+    "with Lovasz": ("loss.lovasz=0.5",),
+    "label smoothing 0.1": ("loss.label_smoothing=0.1",),
+    "crops of nearly the whole image": ("data.crop=[176, 224]",),
+    "weight decay 0.1": ("train.weight_decay=0.1",),
+    "learning rate halved": ("train.lr=0.002",),
+    "twice as long": (),  # see epochs_of
+}
+
+
+def epochs_of(variant: str, epochs: int) -> int:
+    return 2 * epochs if variant == "twice as long" else epochs
+
+
+def halve(camvid: Path, target: Path) -> None:
+    """The training images at half size, once for each drive that is held out: it becomes the validation images."""
+    for drive in HELD_OUT:
+        for file in sorted((camvid / "train").iterdir()):
+            part = "val" if file.name.startswith(drive) else "train"
+            labels = (camvid / "trainannot" / file.name).with_suffix(".png")
+            for kind, source, how in (("", file, cv2.INTER_AREA), ("annot", labels, cv2.INTER_NEAREST_EXACT)):
+                array = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
+                to = target / drive / f"{part}{kind}" / f"{source.stem}.png"
+                to.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(to), cv2.resize(array, None, fx=0.5, fy=0.5, interpolation=how))
+
+
+def train(variant: str, drive: str, epochs: int, work: Path) -> dict:
+    """The scores on the drive that was held out, by the weights at the end."""
+    name = f"{variant}, {drive}".replace(" ", "_")
+    settings = (f"data.root={work / drive}", f"train.seed={HELD_OUT[drive]}", f"train.epochs={epochs}", *SMALLER)
+    run = work / name
+    start = [CONFIG, *settings, *VARIANTS[variant], "--runs", str(work), "--name", name]
+    go_on = ["--resume", str(run)]
+    subprocess.run(
+        [sys.executable, "tools/train.py", *(go_on if run.exists() else start)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
+    return {"seed": HELD_OUT[drive], "mean_iou": scores["mean_iou"], "iou": scores["iou"]}
+
+
+def table(results: dict[str, dict]) -> str:
+    base = results["the recipe"]["held_out"]
+    lines = [f"| variant | {' | '.join(f'{drive} held out' for drive in HELD_OUT)} | mean | change |", "|---" * 5 + "|"]
+    for variant, result in results.items():
+        ious = [100 * result["held_out"][drive]["mean_iou"] for drive in HELD_OUT]
+        changes = [iou - 100 * base[drive]["mean_iou"] for iou, drive in zip(ious, HELD_OUT, strict=True)]
+        change = f"{sum(changes) / 2:+.1f} ({changes[0]:+.1f}, {changes[1]:+.1f})"
+        lines.append(f"| {variant} | {' | '.join(f'{iou:.1f}' for iou in ious)} | {sum(ious) / 2:.1f} | {change} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--camvid", type=Path, required=True, help="CamVid as the SegNet authors prepared it")
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--work", type=Path, default=Path("runs/recipe"), help="folder of the images and the runs")
+    args = parser.parse_args()
+
+    record = RESULTS / "recipe.json"
+    results = json.loads(record.read_text(encoding="utf-8"))["variants"] if record.exists() else {}
+    if not all((args.work / drive).exists() for drive in HELD_OUT):
+        halve(args.camvid, args.work)
+    todo = [variant for variant in args.only if variant not in results]
+    with ThreadPoolExecutor(os.cpu_count()) as cores:
+        running = {
+            variant: {
+                drive: cores.submit(train, variant, drive, epochs_of(variant, args.epochs), args.work)
+                for drive in HELD_OUT
+            }
+            for variant in todo
+        }
+        for variant, trainings in running.items():
+            held_out = {drive: training.result() for drive, training in trainings.items()}
+            results[variant] = {
+                "changes": VARIANTS[variant],
+                "epochs": epochs_of(variant, args.epochs),
+                "held_out": held_out,
+            }
+            write(record.stem, {"config": CONFIG, **machine(torch.device("cpu")), "threads": 1, "variants": results})
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
