@@ -4,10 +4,12 @@ runs/<name>/    config.yaml, metrics.jsonl, curves.png, samples/, events of Tens
                 best.safetensors (weights; its header says what they are), last.pt (training state), eval_*.json
 """
 
+import errno
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +22,18 @@ from segdla import hub
 from segdla.errors import UserError
 from segdla.models.weights import read_torch_file
 
+try:
+    import fcntl
+except ImportError:  # not on Windows: there runs are not kept apart
+    fcntl = None
+
 BEST = "best.safetensors"
 CONFIG = "config.yaml"
 LAST = "last.pt"
 SHIPPED = Path(__file__).parent / "shipped" / "camvid_compact.safetensors"
 """A small network for street scenes that comes with the package; the card beside it says what it can do."""
 _FORMAT = "segdla checkpoint 1"
+_LOCK = ".lock"
 
 
 class Checkpoint(NamedTuple):
@@ -72,6 +80,26 @@ def read_training(run: Path) -> dict[str, Any] | None:
 def save_text(path: Path, text: str) -> None:
     """Write a file of a run, whole or not at all."""
     _write_whole(path, lambda file: file.write(text.encode()))
+
+
+@contextmanager
+def occupied(run: Path) -> Iterator[None]:
+    """Keeps a run for this process alone; goes with it however it ends. Raises UserError where another has the run."""
+    if fcntl is None:
+        yield
+        return
+    with (run / _LOCK).open("a") as file:
+        try:
+            # The process's own lock: the file's would live on in workers that were forked, when this one is killed.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise UserError(
+                    f"{run} is being trained by another process; let it finish or stop it, then resume"
+                ) from error
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # a file system without locks
+                raise
+        yield
 
 
 def find_checkpoint(place: str | None, runs: Path = Path("runs")) -> Path:

@@ -12,7 +12,7 @@ from conftest import run_tool
 from torch import nn
 
 from segdla import distributed, prediction
-from segdla.checkpoint import save_training
+from segdla.checkpoint import occupied, save_training
 from segdla.data.dataset import SegmentationDataset
 from segdla.data.images import read_image
 from segdla.data.loader import TrainingKeys, WholeImages, training_batches
@@ -136,6 +136,11 @@ def save_with_little_room(folder):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     with pytest.raises(UserError, match=r"cannot write .*last\.pt: File too large; what was there before is untouched"):
         save_training(folder / "last.pt", {"x": torch.zeros(10**6)})
+
+
+def find_occupied(run):
+    with pytest.raises(UserError, match=r"mine is being trained by another process"), occupied(run):
+        pass
 
 
 def predict_as_one_of_several(folder, checkpoint):

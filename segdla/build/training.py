@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from segdla import config as configs
 from segdla.build import learning
 from segdla.build.data import cached, open_split
 from segdla.build.memory import answering_memory
-from segdla.checkpoint import BEST, CONFIG, read_training, save_text
+from segdla.checkpoint import BEST, CONFIG, occupied, read_training, save_text
 from segdla.config import Config
 from segdla.data.check import quick_check
 from segdla.data.dataset import Classes, SegmentationDataset, Source
@@ -126,11 +126,13 @@ def train(config: Config, run: Path, resume: bool) -> bool:
     if t.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     on = build.device(t.device)
-    with answering_memory(config, on, memory_remedy(config)):
-        return _train(config, on, run, resume)
+    with answering_memory(config, on, memory_remedy(config)), ExitStack() as kept:
+        if resume:
+            distributed.on_main(lambda: kept.enter_context(occupied(run)))
+        return _train(config, on, run, resume, kept)
 
 
-def _train(config: Config, on: torch.device, run: Path, resume: bool) -> bool:
+def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: ExitStack) -> bool:
     t, rank, world_size = config.train, distributed.rank(), distributed.world_size()
     computing = build.precision(t.precision, on)
     torch.manual_seed(t.seed)
@@ -177,6 +179,8 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool) -> bool:
     if distributed.is_main():
         console.print(summary(config, plan, training, (len(dataset), len(validation)), classes), soft_wrap=True)
     distributed.on_main(lambda: open_run(config, run, resume))
+    if not resume:
+        distributed.on_main(lambda: kept.enter_context(occupied(run)))
     keys = TrainingKeys(
         len(dataset),
         t.batch_size,

@@ -36,9 +36,12 @@ def find_inputs(words: Sequence[str], lines: Iterable[bytes] = (), skip: Path | 
             other = found.setdefault((entry.name, entry.is_video), entry)
             if other.path != entry.path:
                 made = f"{entry.name}.{'mp4' if entry.is_video else 'png'}"
+                one, two = Path(other.path), Path(entry.path)
+                alike = one.with_suffix("") == two.with_suffix("")
+                apart = f"one kind at a time, as by '{two.parent}/*{two.suffix}'" if alike else "the folder both are in"
                 raise UserError(
                     f"{other.path} and {entry.path} would both become {made}; "
-                    "name the folder that both are in, or give each an --output of its own"
+                    f"name {apart}, or give each an --output of its own"
                 )
     if not found:
         raise UserError("no paths on stdin; list one a line, as find does")

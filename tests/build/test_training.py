@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from distributed_work import find_occupied
+from processes import run_together
 
 from segdla import build, config
 from segdla.build import training
@@ -113,6 +115,19 @@ def test_a_run_that_ended_before_its_first_state_is_resumed_from_its_start(two_f
     assert tool("train")("--resume", runs / "begun") == 0
     states = [torch.load(runs / name / "last.pt", weights_only=True)["model"] for name in ("whole", "begun")]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+
+
+def test_a_run_is_one_process_s_alone_while_it_is_trained(two_folders, tool, tmp_path, monkeypatch):
+    run, train, others = tmp_path / "runs" / "mine", training.engine.train, []
+
+    def with_another(*args):
+        others.extend(run_together(find_occupied, run, world_size=1))
+        return train(*args)
+
+    monkeypatch.setattr(training.engine, "train", with_another)
+    assert tool("train")(two_folders, "--name", "mine") == 0
+    assert tool("train")("--resume", run, "train.epochs=2") == 0
+    assert others == [0, 0]
 
 
 def test_another_optimizer_does_not_resume(two_folders, tool, tmp_path, fails):

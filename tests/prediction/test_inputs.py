@@ -58,6 +58,16 @@ def test_two_files_of_one_name(album):
         find_inputs(["album/b.jpg", "b.png"])
 
 
+def test_files_that_differ_by_suffix_alone_can_be_told_apart(tmp_path):
+    for name in ("b.jpg", "b.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(UserError) as answer:
+        find_inputs([str(tmp_path)])
+    glob = f"{tmp_path}/*.png"
+    assert f"name one kind at a time, as by '{glob}'" in str(answer.value)
+    assert [entry.path for entry in find_inputs([glob])] == [str(tmp_path / "b.png")]
+
+
 def test_words_that_name_nothing(album):
     (album / "empty").mkdir()
     for word, lines, message in (
