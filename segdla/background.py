@@ -40,15 +40,26 @@ def ahead(
 ) -> Iterator[tuple[Item, Future]]:
     """The items in order, each with the future of ``call(item)``, which threads work on ahead of it.
 
-    So that memory stays bounded, at most ``waiting`` are ahead, and only one where those done hold ``limit`` bytes,
-    as their ``nbytes`` say.
+    So that memory stays bounded, at most ``waiting`` are ahead, and only one where they hold more than ``limit`` bytes,
+    as their ``nbytes`` say; what is not done counts as the largest so far, and before any is, only one is ahead.
     """
     pool = ThreadPoolExecutor(threads)
     calls: deque[tuple[Item, Future]] = deque()
+    largest = None
+
+    def see(done: Future) -> None:
+        nonlocal largest
+        largest = max(largest or 0, _nbytes(done))
+
+    def held() -> int:
+        expected = limit if largest is None else largest
+        return sum(_nbytes(future) if future.done() else expected for _, future in calls)
+
     try:
         for item in items:
             calls.append((item, pool.submit(call, item)))
-            while len(calls) > waiting or (len(calls) > 1 and sum(_nbytes(future) for _, future in calls) > limit):
+            calls[-1][1].add_done_callback(see)
+            while len(calls) > waiting or (len(calls) > 1 and held() > limit):
                 yield calls.popleft()
         while calls:
             yield calls.popleft()
@@ -56,6 +67,6 @@ def ahead(
         pool.shutdown(wait=True, cancel_futures=bool(calls))  # where the rest is not asked for
 
 
-def _nbytes(future: Future) -> int:
-    done = future.done() and future.exception() is None
-    return getattr(future.result(), "nbytes", 0) if done else 0
+def _nbytes(done: Future) -> int:
+    lost = done.cancelled() or done.exception() is not None
+    return 0 if lost else getattr(done.result(), "nbytes", 0)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageOps
 
 from segdla import hub
+from segdla.build.memory import is_lack_of_memory
 from segdla.data.images import read_image
 from segdla.errors import UserError
 from segdla.inference.predictors import Predictor
@@ -69,11 +70,14 @@ class Segmenter:
     def colorize(self, image: Any) -> np.ndarray | list[np.ndarray]:
         """Colours (H,W,3) RGB uint8 of the class ids (H,W) that ``predict`` gave, or of those that it gives an image.
 
-        Two dimensions are always ids: a grey image is to be predicted first.
+        Two dimensions are always ids: a grey image is to be predicted first. Of a list, a list.
         """
-        if isinstance(image, np.ndarray) and image.ndim == 2:
-            return colorize(image, self.palette)
-        return _each(lambda one: colorize(self._run(predictor, one), self.palette), image)
+
+        def colored(one: Any) -> np.ndarray:
+            are_ids = isinstance(one, np.ndarray) and one.ndim == 2
+            return colorize(one if are_ids else self._run(predictor, one), self.palette)
+
+        return _each(colored, image)
 
     def save_to_hub(self, name: str, private: bool = False) -> str:
         """Upload the checkpoint to the Hugging Face Hub as OWNER/NAME; returns its address.
@@ -97,7 +101,7 @@ class Segmenter:
             images = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.device)  # (1,3,H,W)
             return run(images)[0].cpu().numpy()
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
+            if not is_lack_of_memory(error):
                 raise
             raise UserError(
                 f"out of memory on {self.device} with an image of {height}x{width}; see it by (smaller) windows: "

@@ -23,6 +23,8 @@ def measure(work: Callable[[], object], device: torch.device, seconds: float = 1
     before = _start_peak(device)
     for _ in range(2):
         work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     spent: list[float] = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until or len(spent) < fewest:

@@ -72,11 +72,14 @@ def open_trained(
     path = find_checkpoint(None if place is None else str(place), runs)
     on = build.device(device_name)
     if path.suffix in SUFFIXES:
+        build.precision("fp32", on)  # what is not written into the file
         opened = open_exported(path, on)
         config = configs.parse(opened.card["config"], overrides, source=str(path))
         if any(override.startswith("train.precision=") for override in overrides):
             raise UserError(f"{path} computes in {opened.precision}, as it was exported; leave the precision out")
-        return Trained(opened.logits, opened.stride, config, opened.card, path, on, opened.precision)
+        if any(override.startswith("eval.compile=") for override in overrides):
+            raise UserError(f"{path} is compiled by its own runtime, or not at all; leave compile out")
+        return Trained(opened.logits, opened.stride, config, opened.card, path, opened.device, opened.precision)
     checkpoint = read_weights(path)
     config = configs.parse(checkpoint.card["config"], overrides, source=str(path))
     precision = build.precision(config.train.precision, on)

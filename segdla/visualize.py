@@ -1,6 +1,8 @@
 """Pictures: coloured masks, overlays, legends, sample grids and curves. Arrays are RGB uint8."""
 
+import hashlib
 import io
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,7 @@ from PIL import Image
 from segdla.errors import UserError
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_LONGEST_NAME = 255  # bytes, of usual file systems
 _WIDEST = 512
 _SMALLEST_ROW = 12  # pixels, of a legend that can still be read
 
@@ -142,6 +145,8 @@ def write_palette(path: Path, ids: np.ndarray, palette: Sequence[tuple[int, int,
 
 def _write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_name(path.name + ".partial")
+    if len(os.fsencode(temporary.name)) > _LONGEST_NAME:  # though the name itself may do
+        temporary = path.with_name(hashlib.blake2b(os.fsencode(path.name)).hexdigest() + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)

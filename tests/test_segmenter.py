@@ -19,7 +19,7 @@ from segdla.visualize import colorize
 
 @pytest.fixture(scope="module")
 def segmenter(checkpoint):
-    return segdla.load(checkpoint, device="cpu")
+    return segdla.load(checkpoint, device=torch.device("cpu"))
 
 
 def test_the_same_image_in_every_way_it_may_be_given(segmenter, tmp_path):
@@ -130,7 +130,8 @@ def test_colours_of_an_image_and_of_ids(segmenter):
     expected = colorize(segmenter.predict(image), segmenter.palette)
     np.testing.assert_array_equal(segmenter.colorize(image), expected)
     np.testing.assert_array_equal(segmenter.colorize(segmenter.predict(image)), expected)
-    np.testing.assert_array_equal(segmenter.colorize([image])[0], expected)
+    for one in segmenter.colorize([image, segmenter.predict(image)]):
+        np.testing.assert_array_equal(one, expected)
 
 
 def test_it_knows_its_classes(segmenter, checkpoint):

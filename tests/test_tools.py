@@ -221,6 +221,35 @@ def test_inputs_that_would_overwrite_each_other(fails, trained, tmp_path):
     assert "would both become x.png" in fails("predict", "a/x.png", "b/x.jpg")
 
 
+def test_masks_in_place_of_the_truth(fails, trained, tmp_path):
+    val = tmp_path / "set" / "val"
+    (val / "masks").rename(val / "ids")
+    message = fails("test", trained, "data.val.masks=val/ids", "--save-masks", val)
+    assert "is the data set's and would be overwritten" in message
+
+
+def test_outputs_in_place_of_inputs(fails, trained, tmp_path):
+    write(tmp_path / "scene" / "color" / "x.png", np.zeros((8, 8, 3)))
+    before = (tmp_path / "scene" / "color" / "x.png").read_bytes()
+    assert "x.png would be written over" in fails("predict", "scene/color", "--output", "scene")
+    (tmp_path / "link").symlink_to("scene")
+    assert "x.png would be written over" in fails("predict", "scene/color/x.png", "--output", "link")
+    assert (tmp_path / "scene" / "color" / "x.png").read_bytes() == before
+
+
+def test_nothing_is_left_where_nothing_was_done(tool, trained, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    assert tool("predict")("bad.png") == 2
+    assert not (tmp_path / "predictions").exists()
+
+
+def test_a_second_call_does_not_take_the_first_one_s_outputs(tool, trained, tmp_path, capfd):
+    write(tmp_path / "album" / "x.png", np.zeros((8, 8, 3)))
+    for _ in range(2):
+        assert tool("predict")("album", "--output", "album/made") == 0
+        assert "1 of 1 segmented" in capfd.readouterr().out
+
+
 def test_a_broken_image_among_good_ones(trained, tool, tmp_path, capfd):
     write(tmp_path / "album" / "good.png", np.zeros((8, 8, 3)))
     (tmp_path / "album" / "bad.png").write_bytes(b"no image")
@@ -240,3 +269,13 @@ def test_a_network_is_measured(tool, tmp_path, capfd):
     assert tool("benchmark")(ROOT / "configs" / "quickstart.yaml", *words) == 0
     assert "1.85 M parameters" in capfd.readouterr().out
     assert set(json.loads((tmp_path / "x.json").read_text())["backends"]) == {"eager fp32"}
+
+
+def test_a_measurement_out_of_memory(fails, monkeypatch):
+    def too_large(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "randint", too_large)
+    words = ("--backends", "eager", "--batch", 64, "--size", 64, 96, "--device", "cpu")
+    message = fails("benchmark", ROOT / "configs" / "quickstart.yaml", *words)
+    assert "lower --batch (now 64) or --size (now 64x96)" in message

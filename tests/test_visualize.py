@@ -24,6 +24,12 @@ def test_colours_by_id_and_black_for_others():
     assert colorize(IDS, PALETTE).tolist() == [[[10, 20, 30], [200, 0, 0], [0, 0, 0]]]
 
 
+def test_the_longest_name_can_be_written(tmp_path):
+    path = tmp_path / ("ü" * 125 + "x.png")  # 255 bytes
+    write_image(path, IDS)
+    assert read_mask(path).shape == IDS.shape and list(tmp_path.iterdir()) == [path]
+
+
 def test_overlay_is_the_mean():
     image = np.full((1, 3, 3), 100, np.uint8)
     np.testing.assert_array_equal(overlay(image, colorize(IDS, PALETTE))[0, 1], [150, 50, 50])

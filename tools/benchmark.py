@@ -4,7 +4,8 @@ import argparse
 import copy
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from segdla import build, cli, config
 from segdla.build.data import open_split
 from segdla.build.learning import compiled
+from segdla.build.memory import is_lack_of_memory
 from segdla.checkpoint import find_checkpoint, read_weights
 from segdla.errors import UserError
 from segdla.export import FORMATS, SUFFIXES, export, open_exported
@@ -24,7 +26,7 @@ from segdla.models.fold import folded
 from segdla.models.macs import count_macs
 from segdla.models.segmenter import DLASeg, at_image_size
 from segdla.report import console, write_json
-from segdla.speed import measure
+from segdla.speed import Speed, measure
 
 NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "onnxruntime", "openvino")}
 
@@ -60,14 +62,31 @@ def open_network(args: argparse.Namespace) -> tuple[DLASeg, config.Config]:
     return build.model(settings, num_classes).eval(), settings
 
 
-def backends(args: argparse.Namespace, device: torch.device, folder: Path) -> Iterator[tuple[str, Predictor, int]]:
-    """Name, function from images to logits, and stride of its logits."""
+def backends(args: argparse.Namespace, device: torch.device, folder: Path) -> Iterator[tuple[str, torch.device, Speed]]:
+    """The name of each backend, where it computes, and how fast."""
+    size = f"{args.size[0]}x{args.size[1]}"
+
+    def timed(name: str, logits: Predictor, stride: int, on: torch.device) -> tuple[str, torch.device, Speed]:
+        try:
+            images = torch.randint(0, 256, (args.batch, 3, *args.size), dtype=torch.uint8, device=on)
+            decide = partial(to_class_ids, logits, stride, images)
+            return name, on, measure(decide, on, args.seconds)
+        except (MemoryError, RuntimeError) as error:
+            if not is_lack_of_memory(error):
+                raise
+            raise UserError(
+                f"out of memory on {on}; lower --batch (now {args.batch}) or --size (now {size})"
+            ) from error
+
+    build.precision("fp32", device)  # of exported files
     if Path(args.network).suffix in SUFFIXES:
-        opened = open_exported(find_checkpoint(args.network), device)
-        yield f"{Path(args.network).suffix} {opened.precision}", opened.logits, opened.stride
+        if args.overrides or args.backends:
+            raise UserError(f"{args.network} is one backend, as it was exported; leave out overrides and --backends")
+        path = find_checkpoint(args.network)
+        opened = open_exported(path, device)
+        yield timed(f"{path.suffix} {opened.precision}", opened.logits, opened.stride, opened.device)
         return
     network, settings = open_network(args)
-    size = f"{args.size[0]}x{args.size[1]}"
     console.print(
         f"{settings.model.backbone}, output stride {network.output_stride}: "
         f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, "
@@ -80,38 +99,37 @@ def backends(args: argparse.Namespace, device: torch.device, folder: Path) -> It
     for kind in [kind for kind in wanted if kind in FORMATS]:  # first, as the rest changes the network
         path = folder / f"network{FORMATS[kind].SUFFIX}"
         export(network, {}, path, kind)
-        yield f"{kind} fp32", open_exported(path, device).logits, stride
+        opened = open_exported(path, device)
+        yield timed(f"{kind} fp32", opened.logits, stride, opened.device)
     network = network.to(device, memory_format=torch.channels_last)
     if "compiled" in wanted:
         logits = compiled(folded(copy.deepcopy(network)).logits, device)
-        yield f"compiled {precision}", in_precision(logits, device, precision), stride
+        yield timed(f"compiled {precision}", in_precision(logits, device, precision), stride, device)
     if "eager" in wanted:
         logits = build.for_prediction(network, device, precision).logits
-        yield f"eager {precision}", in_precision(logits, device, precision), stride
+        yield timed(f"eager {precision}", in_precision(logits, device, precision), stride, device)
 
 
 def main(args: argparse.Namespace) -> int:
     device = build.device(args.device)
-    images = torch.randint(0, 256, (args.batch, 3, *args.size), dtype=torch.uint8, device=device)
-    table = Table("backend", "median, ms", "p95, ms", "images/s", "peak MB")
-    table.title = f"{args.batch} x {args.size[0]}x{args.size[1]} on {device}"
+    table = Table("backend", "device", "median, ms", "p95, ms", "images/s", "peak MB")
+    table.title = f"{args.batch} x {args.size[0]}x{args.size[1]}"
     found: dict[str, dict] = {}
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        for name, logits, stride in backends(args, device, Path(folder)):
-            speed = measure(to_class_ids(logits, stride, images), device, args.seconds)
-            found[name] = speed._asdict()
+        for name, on, speed in backends(args, device, Path(folder)):
+            found[name] = {**speed._asdict(), "device": str(on)}
             memory = "-" if speed.peak is None else f"{speed.peak / 1e6:.0f}"
             rate = args.batch / speed.median
-            table.add_row(name, f"{1000 * speed.median:.1f}", f"{1000 * speed.p95:.1f}", f"{rate:.2f}", memory)
+            table.add_row(name, str(on), f"{1000 * speed.median:.1f}", f"{1000 * speed.p95:.1f}", f"{rate:.2f}", memory)
     console.print(table)
     if args.json:
-        write_json(args.json, {"batch": args.batch, "size": args.size, "device": str(device), "backends": found})
+        write_json(args.json, {"batch": args.batch, "size": args.size, "backends": found})
         console.print(f"written to {args.json}", soft_wrap=True)
     return 0
 
 
-def to_class_ids(logits: Predictor, stride: int, images: Tensor) -> Callable[[], Tensor]:
-    return lambda: classify(at_image_size(logits(images), stride, tuple(images.shape[-2:])))
+def to_class_ids(logits: Predictor, stride: int, images: Tensor) -> Tensor:
+    return classify(at_image_size(logits(images), stride, tuple(images.shape[-2:])))
 
 
 def entry(argv: Sequence[str] | None = None) -> int:

@@ -3,7 +3,8 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -48,13 +49,24 @@ def place(args: argparse.Namespace, checkpoint: Path) -> Path:
     suffix = FORMATS[args.format].SUFFIX
     if args.output is None:
         folder = folder_of_results(args.checkpoint, checkpoint)
-        return unused(folder / (checkpoint.stem + "_int8" * args.int8 + suffix))
-    if args.output.suffix != suffix:
-        raise UserError(f"{args.output} must end in {suffix} for --format {args.format}")
-    if args.output.exists():
-        raise UserError(f"{args.output} exists; choose another --output")
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    return args.output
+        path = unused(folder / (checkpoint.stem + "_int8" * args.int8 + suffix))
+    else:
+        path = args.output
+    if path.suffix != suffix:
+        raise UserError(f"{path} must end in {suffix} for --format {args.format}")
+    leave_alone(path, args.format)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another --output") from error
+    return path
+
+
+def leave_alone(path: Path, kind: str) -> None:
+    """Raises UserError where a file would be overwritten."""
+    for taken in map(path.with_suffix, FORMATS[kind].WRITES):
+        if taken.exists():
+            raise UserError(f"{taken} exists; choose another --output")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -72,8 +84,8 @@ def main(args: argparse.Namespace) -> int:
         calibration = (training.read(i)[0] for i in progress(range(len(training)), "calibrating"))
 
     console.print(f"{named(checkpoint.path)} to {args.format}{', int8' * args.int8}", soft_wrap=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="unchecked-") as folder:
-        made = Path(folder) / path.name
+    with unchecked(path) as folder:
+        made = folder / path.name
         export(network, checkpoint.card, made, args.format, calibration)
         opened = open_exported(made, CPU)
         found = differences(network, opened, pictures())
@@ -85,12 +97,25 @@ def main(args: argparse.Namespace) -> int:
             console.print("no validation images to score int8 on: its accuracy is unknown")
         elif drop is not None and 100 * drop > (args.max_drop if args.int8 else 0.1):
             raise UserError(f"the {args.format} file loses {100 * drop:.2f} points of mIoU: it is not kept")
-        files = list(Path(folder).iterdir())  # OpenVINO's are two
+        files = list(folder.iterdir())  # OpenVINO's are two
         size = sum(file.stat().st_size for file in files)
+        leave_alone(path, args.format)  # minutes later
         for file in files:
             file.replace(path.with_name(file.name))
     console.print(f"written to {path} ({size / 1e6:.1f} MB)", soft_wrap=True)
     return 0
+
+
+@contextmanager
+def unchecked(path: Path) -> Iterator[Path]:
+    """A folder on the disk where ``path`` is to be. Raises UserError where that can't be written."""
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix="unchecked-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another --output, or make room") from error
 
 
 def table(found: Sequence[Difference]) -> Table:

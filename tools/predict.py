@@ -11,7 +11,7 @@ from segdla import build, cli, distributed
 from segdla.checkpoint import named, unused
 from segdla.prediction import Tally, predict_files
 from segdla.prediction.inputs import find_inputs
-from segdla.prediction.outputs import KINDS, Output
+from segdla.prediction.outputs import KINDS, Output, is_output
 from segdla.report import console, ticking
 from segdla.segmenter import LARGE, LARGE_WINDOW
 
@@ -73,7 +73,7 @@ def predict(args: argparse.Namespace) -> int:
     usual = Path("predictions")
     folder = args.output or distributed.on_main(lambda: usual if args.skip_existing else unused(usual))
     lines = sys.stdin.buffer if "-" in args.inputs else ()
-    inputs = distributed.on_main(lambda: find_inputs(args.inputs, lines, skip=folder))
+    inputs = distributed.on_main(lambda: find_inputs(args.inputs, lines, is_output))
     mine = inputs[distributed.rank() :: distributed.world_size()]
     segmenter = segdla.load(
         args.checkpoint,
@@ -89,11 +89,13 @@ def predict(args: argparse.Namespace) -> int:
         f"{named(trained.path)}: {len(trained.classes)} classes, {trained.device}, {computed}", soft_wrap=True
     )
     output = Output(folder, args.output_kind, segmenter.classes, segmenter.palette, not args.no_legend)
+    distributed.on_main(lambda: output.spare(inputs))
+    distributed.on_main(lambda: output.begin(new=not (args.output or args.skip_existing)))
     with ticking(len(mine), "predicting") as tick:
         tally = predict_files(mine, segmenter.predict, output, cli.complain, tick, args.skip_existing)
     whole = sum(distributed.gathered(tally), Tally())
-    if whole.done and distributed.is_main():
-        output.write_legend()
+    if distributed.is_main():
+        output.write_legend() if whole.done else output.abandon()
     console.print(f"{whole}, in {folder}/", soft_wrap=True)
     return whole.status
 

@@ -1,6 +1,7 @@
 """Evaluate a trained network on whole images: python tools/test.py [RUN|CHECKPOINT] [--multiscale] [--flip] ..."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -53,8 +54,8 @@ def open_source(args: argparse.Namespace, trained: Trained) -> Source:
             f"{trained.path} was trained for the classes {', '.join(trained.classes)}, but the data "
             f"set has {', '.join(source.classes.names)}; test it on data of its own classes"
         )
-    if args.save_masks and len({source.name(i) for i in range(len(source))}) < len(source):
-        raise UserError("two images have one name, and so would their masks; leave out --save-masks")
+    if args.save_masks:
+        check_masks(args.save_masks, source)
     if args.submission and not isinstance(source, Cityscapes):
         raise UserError(f"--submission is for Cityscapes, not for {trained.config.data.dataset}; take --save-masks")
     if isinstance(source, Cityscapes) and not source.labelled and not (args.submission or args.save_masks):
@@ -63,6 +64,22 @@ def open_source(args: argparse.Namespace, trained: Trained) -> Source:
             "--submission out.zip, or score --split val"
         )
     return source
+
+
+def mask_files(folder: Path, name: str) -> tuple[Path, Path]:
+    """Where an image's class ids and their colours go."""
+    return folder / "ids" / f"{name}.png", folder / "color" / f"{name}.png"
+
+
+def check_masks(folder: Path, source: Source) -> None:
+    """Raises UserError where masks would overwrite each other, or the data set."""
+    names = {source.name(i) for i in range(len(source))}
+    if len(names) < len(source):
+        raise UserError("two images have one name, and so would their masks; leave out --save-masks")
+    own = {os.path.realpath(file) for pair in getattr(source, "pairs", ()) for file in pair}
+    for file in (file for name in names for file in mask_files(folder, name)):
+        if os.path.realpath(file) in own:
+            raise UserError(f"{file} is the data set's and would be overwritten; choose another --save-masks")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -105,8 +122,9 @@ def score(args: argparse.Namespace) -> int:
     console.print(f"{trained.path} on {on}", soft_wrap=True)
 
     def save_masks(name: str, ids: np.ndarray) -> None:
-        write_image(args.save_masks / "ids" / f"{name}.png", ids)
-        write_palette(args.save_masks / "color" / f"{name}.png", ids, source.classes.palette)
+        as_ids, as_colors = mask_files(args.save_masks, name)
+        write_image(as_ids, ids)
+        write_palette(as_colors, ids, source.classes.palette)
 
     def run(images: Source, *outputs: Callable[[str, np.ndarray], None]) -> ConfusionMatrix:
         remedy = (

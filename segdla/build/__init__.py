@@ -30,11 +30,12 @@ def model(config: Config, num_classes: int) -> DLASeg:
     return DLASeg(VARIANTS[m.backbone](), num_classes, m.output_stride, m.upsample, m.mean, m.std)
 
 
-def device(name: str) -> torch.device:
-    """A torch device by name; ``auto`` is CUDA, else MPS, else the CPU. Raises UserError where it is not there.
+def device(name: str | torch.device) -> torch.device:
+    """A torch device, by name or as it is; ``auto`` is CUDA, else MPS, else the CPU. Raises UserError without it.
 
     Each of several processes has a CUDA device of its own.
     """
+    name = str(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if ":" in name and distributed.world_size() > 1:

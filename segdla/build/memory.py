@@ -10,6 +10,11 @@ from segdla.config import Config
 from segdla.errors import UserError
 
 
+def is_lack_of_memory(error: Exception) -> bool:
+    """Of the device or the host."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+
+
 @contextmanager
 def answering_memory(config: Config, on: torch.device, remedy: str) -> Iterator[None]:
     """Raises UserError, with a remedy, where the device's memory or the host's does not suffice."""
@@ -21,6 +26,6 @@ def answering_memory(config: Config, on: torch.device, remedy: str) -> Iterator[
                 "a loader process was killed, as the system does when memory runs out; lower data.workers (now "
                 f"{num_workers(config)}) and run it again: a training goes on with --resume"
             ) from error
-        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "allocate memory" not in str(error):
+        if not is_lack_of_memory(error):
             raise
         raise UserError(f"out of memory on {on}: {remedy}") from error

@@ -7,7 +7,7 @@ repeated, alpha dropped; of 16 bits a sample the upper 8 are kept. EXIF orientat
 import io
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import cv2
@@ -81,19 +81,22 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def walk_images(
-    directory: Path, skip: Path | None = None, suffixes: Collection[str] = IMAGE_SUFFIXES
+    directory: Path,
+    skip: Callable[[Path], bool] = lambda _: False,
+    suffixes: Collection[str] = IMAGE_SUFFIXES,
 ) -> Iterator[Path]:
     """Whatever is named like an image in a directory and below it, links followed once, hidden names left out.
 
-    ``suffixes`` are of what to look for. ``skip`` is a directory below it that is not entered. Raises UserError where
-    the directory can't be listed.
+    ``suffixes`` are of what to look for. ``skip`` says of a directory below it whether it is not entered. Raises
+    UserError where the directory can't be listed.
     """
-    seen = {os.path.realpath(skip)} - {os.path.realpath(directory)} if skip else set()
+    seen = set()
     for place, folders, files in os.walk(directory, followlinks=True, onerror=_cannot_list):
-        if os.path.realpath(place) in seen:  # come to by a link, perhaps of a loop
+        real = os.path.realpath(place)
+        if real in seen or (seen and skip(Path(place))):  # come to by a link, perhaps of a loop; or not wanted
             folders.clear()
             continue
-        seen.add(os.path.realpath(place))
+        seen.add(real)
         # A directory named like an image is for the reader to answer, and so not entered.
         named = [name for name in (*folders, *files) if Path(name).suffix.lower() in suffixes]
         yield from (Path(place, name) for name in sorted(named) if not name.startswith("."))
@@ -101,10 +104,11 @@ def walk_images(
 
 
 def list_images(directory: Path, skip: Path | None = None) -> list[Path]:
-    """What ``walk_images`` finds, sorted. Raises UserError where there is no directory or no image in it."""
+    """What ``walk_images`` finds outside of ``skip``, sorted. Raises UserError where there is none, or no directory."""
     if not directory.is_dir():
         raise UserError(f"no directory {directory}; check data.root and the paths below it")
-    paths = sorted(walk_images(directory, skip))
+    left = os.path.realpath(skip) if skip else None
+    paths = sorted(walk_images(directory, lambda place: os.path.realpath(place) == left))
     if not paths:
         raise UserError(f"no images in {directory} ({', '.join(sorted(IMAGE_SUFFIXES))}); check data.root")
     return paths

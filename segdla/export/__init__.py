@@ -41,12 +41,12 @@ def export(
 
 
 def open_exported(path: Path, device: torch.device) -> Opened:
-    """An exported file, ready to compute on a device. Raises UserError where it is not one of ours."""
+    """An exported file, ready to compute on a device, or near it. Raises UserError where it is not one of ours."""
     module = SUFFIXES[path.suffix]
     try:
-        logits, text = module.read(path, device)
+        logits, text, computes_on = module.read(path, device)
         card = json.loads(text)
-        return Opened(logits, card.pop("stride"), card.pop("precision"), card)
+        return Opened(logits, card.pop("stride"), card.pop("precision"), card, computes_on)
     except (ImportError, UserError):
         raise
     except Exception as error:  # each runtime has errors of its own for a file that is cut short or foreign

@@ -17,12 +17,16 @@ OUTPUTS = ("logits", "prediction")
 
 
 class Opened(NamedTuple):
-    """An exported network: a function from images (B,3,H,W) uint8 to logits (B,C,h,w) at a stride, and its card."""
+    """An exported network: a function from images (B,3,H,W) uint8 to logits (B,C,h,w) at a stride, and its card.
+
+    ``device`` is where it computes: the one asked for, or the CPU where its runtime knows no other.
+    """
 
     logits: Callable[[Tensor], Tensor]
     stride: int
     precision: str
     card: dict[str, Any]
+    device: torch.device
 
 
 class Graph(nn.Module):

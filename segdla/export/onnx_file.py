@@ -13,8 +13,10 @@ from segdla.errors import UserError
 from segdla.export.graph import OUTPUTS, needing
 
 SUFFIX = ".onnx"
+WRITES = (SUFFIX,)
 INT8 = True
 _CARD = "segdla"
+_CUDA = "CUDAExecutionProvider"
 
 
 def write(program: ExportedProgram, card: str, path: Path, calibration: Iterable[np.ndarray] | None) -> None:
@@ -62,11 +64,14 @@ def quantized(model, calibration: Iterable[np.ndarray]):
         return onnx.load(small)
 
 
-def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str]:
+def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:
     with needing("onnx"):
         import onnxruntime
 
-    providers = ["CUDAExecutionProvider"] * (device.type == "cuda") + ["CPUExecutionProvider"]
+    providers: list = ["CPUExecutionProvider"]
+    if device.type == "cuda" and _CUDA in onnxruntime.get_available_providers():
+        # Unasked, it computes on the first device, and float32 in tf32.
+        providers.insert(0, (_CUDA, {"device_id": device.index or 0, "use_tf32": 0}))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers)
@@ -78,6 +83,6 @@ def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], 
 
     def logits(images: Tensor) -> Tensor:
         fetched = session.run(["logits"], {"images": images.cpu().numpy()}, only_what_is_asked)
-        return torch.from_numpy(fetched[0]).to(device)
+        return torch.from_numpy(fetched[0]).to(images.device)
 
-    return logits, card
+    return logits, card, device if session.get_providers()[0] == _CUDA else torch.device("cpu")

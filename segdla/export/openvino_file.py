@@ -15,6 +15,7 @@ from segdla.export import onnx_file
 from segdla.export.graph import needing
 
 SUFFIX = ".xml"
+WRITES = (SUFFIX, ".bin")
 INT8 = True
 _CARD = ["segdla", "card"]
 
@@ -30,7 +31,7 @@ def write(program: ExportedProgram, card: str, path: Path, calibration: Iterable
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
-def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str]:
+def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:
     with needing("openvino"):
         import openvino
 
@@ -51,6 +52,6 @@ def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], 
         if not hasattr(own, "request"):
             own.request = compiled.create_infer_request()
         found = own.request.infer({0: images.cpu().numpy()})[0]
-        return torch.from_numpy(np.array(found)).to(device)  # the request writes over its own
+        return torch.from_numpy(np.array(found)).to(images.device)  # the request writes over its own
 
-    return logits, card
+    return logits, card, torch.device("cpu")

@@ -94,11 +94,12 @@ def _shares(window: Window, first: int, last: int) -> np.ndarray:
 Placement = Resize | Mirror | Window
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def band(chain: tuple[Placement, ...], top: int, bottom: int, device: torch.device) -> tuple[int, int, Tensor]:
     """Rows first..last-1 of a map, and the weights (bottom-top, last-first) that make rows of the image of them.
 
-    The chain goes from the map to the image. Kept, because images of one size all ask for the same.
+    The chain goes from the map to the image. Kept, because images of one size all ask for the same; a few hundred,
+    because they stay in the device's memory.
     """
     weights = np.eye(bottom - top)
     for placement in reversed(chain):

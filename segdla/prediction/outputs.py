@@ -5,13 +5,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from segdla.background import Background
 from segdla.errors import UserError
-from segdla.prediction.inputs import Input
+from segdla.prediction.inputs import LEGEND, Input
 from segdla.prediction.video import VideoWriter
 from segdla.visualize import beside, colorize, legend, overlay, with_legend, write_image, write_palette
 
@@ -21,6 +22,14 @@ KINDS = {
     "overlay": "the colours over the image, with a legend where there is room",
     "side-by-side": "image, overlay and legend",
 }
+
+
+_MARK = ".segdla-output"
+
+
+def is_output(folder: Path) -> bool:
+    """Whether a folder is one that outputs went to, or a kind of them."""
+    return (folder / _MARK).exists() or (folder.name in KINDS and (folder.parent / _MARK).exists())
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,39 @@ class Output:
         suffixes = {"ids": ".frames"} if entry.is_video else {}
         usual = ".mp4" if entry.is_video else ".png"
         return {kind: self.folder / kind / f"{entry.name}{suffixes.get(kind, usual)}" for kind in self.kinds}
+
+    def spare(self, inputs: Sequence[Input]) -> None:
+        """Raises UserError where an output would take the place of an input, or of a folder with one."""
+
+        @cache
+        def real(folder: Path) -> Path:
+            return Path(os.path.realpath(folder))
+
+        folders = {real(Path(entry.path).parent) for entry in inputs}
+        threatened = {}
+        for path in (path for entry in inputs for path in self.paths(entry).values()):
+            folder = real(path.parent)
+            if folder / path.name in folders or (folder in folders and os.path.lexists(path)):
+                threatened[folder / path.name] = path
+        for path in (Path(entry.path) for entry in inputs) if threatened else ():
+            folder = real(path.parent)
+            if output := threatened.get(folder / path.name) or threatened.get(folder):
+                raise UserError(f"{output} would be written over {path}; choose another --output")
+
+    def begin(self, new: bool) -> None:
+        """Make the folder, which ``is_output`` then knows. Raises UserError where there is one, if it has to be new."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=not new)
+            (self.folder / _MARK).touch()
+        except FileExistsError:
+            raise UserError(f"{self.folder} was made by another program just now; run it again") from None
+        except OSError as error:
+            raise UserError(f"cannot write {self.folder}: {error.strerror}; choose another --output") from error
+
+    def abandon(self) -> None:
+        """Take the folder away again, where nothing came of it."""
+        if [*self.folder.iterdir()] == [self.folder / _MARK]:
+            shutil.rmtree(self.folder)
 
     def is_there(self, entry: Input) -> bool:
         return all(os.path.exists(path) for path in self.paths(entry).values())  # noqa: PTH110 (false of impossible names)
@@ -65,7 +107,7 @@ class Output:
                     write_image(path, self.picture(kind, image, ids))
 
     def write_legend(self) -> None:
-        write_image(self.folder / "legend.png", legend(self.classes, self.palette))
+        write_image(self.folder / LEGEND, legend(self.classes, self.palette))
 
 
 class VideoOutput:
@@ -88,13 +130,12 @@ class VideoOutput:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        written = False
-        try:
+        with ExitStack() as closing:  # each, also where another can't be
+            written = False
+            for sink in self._sinks:
+                closing.callback(lambda sink=sink: sink.close(written))
             self._threads.__exit__(*failure)
             written = failure[0] is None
-        finally:
-            for sink in self._sinks:
-                sink.close(written)
 
 
 class _Video:

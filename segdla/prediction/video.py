@@ -101,6 +101,8 @@ def codec() -> str:
 
 
 def _open(path: Path, name: str, rate: float, frame: np.ndarray) -> cv2.VideoWriter:
+    if rate > 65.535:  # MPEG-4 counts in at most 65535 parts of a second, OpenCV in as many as the rate has digits for
+        rate = round(rate, 2 if rate <= 655.35 else 0)
     size = (frame.shape[1], frame.shape[0])
     return cv2.VideoWriter(str(path.absolute()), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*name), rate, size)
 

@@ -103,6 +103,18 @@ def test_int8_is_near_and_small(network, files, tmp_path):
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
 
 
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="these would compute there")
+def test_where_a_runtime_has_no_other_device_it_says_so(files, kind):
+    assert open_exported(files[kind], torch.device("cuda")).device == CPU
+
+
+def test_an_exported_file_takes_no_precision_and_no_compile(files):
+    for override in ("train.precision=bf16", "eval.compile=true"):
+        with pytest.raises(UserError, match=r"leave .* out"):
+            open_trained(files["onnx"], "cpu", overrides=[override])
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_what_is_cut_short_is_refused(files, kind, tmp_path):
     short = tmp_path / files[kind].name
@@ -125,7 +137,7 @@ class Payload:
         return print, ("the payload ran",)
 
 
-@pytest.mark.parametrize("planted", ["archive", "json"])
+@pytest.mark.parametrize("planted", ["archive", '{"config": {"use_pickle": true}}', '[{"use_pickle":true}]'])
 def test_code_in_a_file_is_refused_unrun(files, planted, tmp_path, capfd):
     path = tmp_path / "planted.pt2"
     path.write_bytes(files["torch"].read_bytes())
@@ -134,7 +146,7 @@ def test_code_in_a_file_is_refused_unrun(files, planted, tmp_path, capfd):
         if planted == "archive":
             archive.write(tmp_path / "payload.pt", "small/data/sample_inputs/other.pt")
         else:
-            archive.writestr("small/data/constants/other_config.json", '{"config": {"use_pickle": true}}')
+            archive.writestr("small/data/constants/other_config.json", planted)
     with pytest.raises(UserError, match="can run code"):
         open_exported(path, CPU)
     assert "the payload ran" not in capfd.readouterr().out
@@ -197,8 +209,11 @@ def test_a_file_that_computes_something_else_is_not_kept(checkpoint, fails, monk
         (["--format", "torch", "--int8"], "--int8 is for onnx and openvino, not for torch"),
         (["--output", "model.xml"], r"model.xml must end in .onnx for --format onnx"),
         (["--output", "taken.onnx"], "taken.onnx exists; choose another --output"),
+        (["--output", "weights.xml", "--format", "openvino"], "weights.bin exists; choose another --output"),
+        (["--output", "taken.onnx/model.onnx"], "model.onnx: Not a directory; choose another --output"),
     ],
 )
 def test_mistakes_are_answered(checkpoint, fails, tmp_path, words, message):
-    (tmp_path / "taken.onnx").write_bytes(b"")
+    for taken in ("taken.onnx", "weights.bin"):
+        (tmp_path / taken).write_bytes(b"")
     assert message in fails("export", checkpoint, *words)

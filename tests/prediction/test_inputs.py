@@ -5,6 +5,7 @@ from conftest import photo, write
 
 from segdla.errors import UserError
 from segdla.prediction.inputs import find_inputs
+from segdla.prediction.outputs import Output, is_output
 
 
 @pytest.fixture
@@ -46,10 +47,27 @@ def test_an_image_and_a_video_may_share_a_name(album):
 
 
 def test_outputs_are_not_taken_for_inputs(album):
-    write(album / "album" / "out" / "color" / "b.png", photo(8, 8))
-    assert "out/color/b" in names(["album"])
-    assert names(["album"], skip=album / "album" / "out") == names(["album/."], skip=album / "album" / "out")
-    assert "out/color/b" not in names(["album"], skip=album / "album" / "out")
+    before = names(["album"])
+    for made in ("out/color/b.png", "color/b.png", "out/legend.png", "legend.png"):
+        write(album / "album" / made, photo(8, 8))
+    assert {"out/color/b", "color/b", "out/legend", "legend"} < set(names(["album"]))
+    for folder in (album / "album" / "out", album / "album"):  # the second into the folder of the inputs themselves
+        Output(folder, ("color",), (), ()).begin(new=False)
+    assert find_inputs(["album"], (), is_output) == find_inputs(["album/"], (), is_output)
+    assert [entry.name for entry in find_inputs(["album"], (), is_output)] == before
+    assert "color/b" not in [entry.name for entry in find_inputs(["album/**/*.png"], (), is_output)]
+    assert [entry.name for entry in find_inputs(["album/out/color"], (), is_output)] == ["b"]  # asked for
+
+
+def test_a_glob_of_folders_is_what_is_in_them(album):
+    assert names(["alb*"]) == [f"album/{name}" for name in names(["album"])]
+    (album / "empty").mkdir()
+    with pytest.raises(UserError, match=r"no image, video, folder or match for emp\*"):
+        find_inputs(["emp*"])
+
+
+def test_the_same_file_by_two_paths_is_one(album):
+    assert len(find_inputs(["album/b.jpg", "./album/b.jpg"])) == 1
 
 
 def test_two_files_of_one_name(album):
@@ -76,6 +94,8 @@ def test_words_that_name_nothing(album):
         ("empty", (), "no images or videos in empty"),
         ("-", (b"\n",), "no paths on stdin"),
         ("", (), "an input is empty"),
+        ("a.jpg " * 100, (), "no image, video, folder or match"),  # longer than a name can be
+        ("-", (b".\n",), r"\. is a folder; list files"),
     ):
         with pytest.raises(UserError, match=message):
             find_inputs([word], lines)

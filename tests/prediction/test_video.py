@@ -51,6 +51,14 @@ def test_files_that_are_no_video(tmp_path, content, capfd):
     assert capfd.readouterr().err == ""  # FFmpeg has its own opinion
 
 
+@pytest.mark.parametrize("rate", [66.123, 239.761, 999.9])
+def test_rates_of_slow_motion(tmp_path, rate):
+    writer = VideoWriter(tmp_path / "a.mp4", rate)
+    writer.write(photo(48, 64))
+    writer.close(keep=True)
+    assert frames_of(writer.path)[0] == pytest.approx(rate, rel=1e-3)
+
+
 class FakeWriter:
     """Opens for one codec alone."""
 
