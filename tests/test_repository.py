@@ -33,7 +33,7 @@ MAY_IMPORT = {
     | {"segdla", "segdla.config", "segdla.distributed", "segdla.engine", "segdla.checkpoint", "segdla.report"},
     "segdla.export": LEAVES,
     "segdla.trained": LEAVES | {"segdla.build", "segdla.config", "segdla.checkpoint", "segdla.export"},
-    "segdla.segmenter": LEAVES | {"segdla.trained", "segdla.hub"},
+    "segdla.segmenter": LEAVES | {"segdla.trained", "segdla.build", "segdla.hub"},
     "segdla.prediction": LEAVES | {"segdla.background"},
 }
 
