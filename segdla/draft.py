@@ -5,16 +5,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from segdla.data.pairing import pair_folders
+from segdla.data.pairing import Naming, pair_folders
 from segdla.data.propose import (
     Contents,
     Labels,
-    Suffixes,
     by_lists,
     divide,
     examine,
+    find_naming,
     find_splits,
-    find_suffixes,
     name_labels,
 )
 from segdla.errors import UserError
@@ -31,8 +30,8 @@ def draft(
     lists: of the images to train on, to validate on and perhaps to test on; none: split by sub-folders of the names
     train and val, or by drawing a ``fraction`` to validate on. Raises UserError where the folders are no data set.
     """
-    suffixes = find_suffixes(images, masks)
-    pairing = pair_folders(images, masks, *suffixes)
+    naming = find_naming(images, masks)
+    pairing = pair_folders(images, masks, naming)
     contents = examine(pairing.pairs, progress)
     labels, pairs = name_labels(contents), contents.pairs
     told = [f"{len(pairs)} pairs; {len(contents.values)} {'colours' if contents.colored else 'ids'} in the masks"]
@@ -62,7 +61,7 @@ def draft(
     splits: dict[str, dict[str, str]] = {}
     for split, part in parts.items():
         if folders and not problems:
-            splits[split] = _folders(root, images / folders[split], masks / folders[split], suffixes)
+            splits[split] = _folders(root, images / folders[split], masks / folders[split], naming)
             continue
         path = target.with_name(f"{target.stem}_{split}.txt")
         listed = ((_listed(root, image), _listed(root, mask)) for image, mask in (pairs[i] for i in part))
@@ -71,10 +70,9 @@ def draft(
     return {target: _yaml(root, splits, labels, contents, len(parts["train"])), **files}, told
 
 
-def _folders(root: Path, images: Path, masks: Path, suffixes: Suffixes) -> dict[str, str]:
+def _folders(root: Path, images: Path, masks: Path, naming: Naming) -> dict[str, str]:
     split = {"images": _listed(root, images), "masks": _listed(root, masks)}
-    named = {"image_suffix": suffixes.image, "mask_suffix": suffixes.mask}
-    return split | {key: suffix for key, suffix in named.items() if suffix}
+    return split | {key: affix for key, affix in naming._asdict().items() if affix}
 
 
 def _listed(root: Path, path: Path) -> str:

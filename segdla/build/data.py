@@ -10,6 +10,7 @@ from segdla.data.camvid import camvid
 from segdla.data.cityscapes import cityscapes
 from segdla.data.dataset import PairSource, Source
 from segdla.data.folder import folder
+from segdla.data.pairing import Naming
 from segdla.data.scenes import Scenes
 from segdla.errors import UserError
 from segdla.report import console, progress
@@ -36,8 +37,7 @@ def _folder(data: configs.FolderConfig, split: str) -> Source:
         data.classes,
         images=files.images,
         masks=files.masks,
-        image_suffix=files.image_suffix,
-        mask_suffix=files.mask_suffix,
+        naming=Naming(files.image_prefix, files.mask_prefix, files.image_suffix, files.mask_suffix),
         list_file=files.list,
         colors=data.colors,
         label_map=data.label_map,

@@ -81,17 +81,20 @@ class FolderSplit(Section):
 
     images: str | None = None
     masks: str | None = None
+    image_prefix: str = ""
+    mask_prefix: str = ""
+    """What comes before the common part of the names, as mask_ in mask_0001.png. Files without it are left out."""
     image_suffix: str = ""
     mask_suffix: str = ""
-    """What follows the common part of the names, as _L in 0001_L.png; with a dot, extension included. Files without
-    it are left out."""
+    """What follows it, as _L in 0001_L.png; with a dot, extension included. Files without it are left out."""
     list: str | None = None
 
     @model_validator(mode="after")
     def _one_way(self):
         if (self.list is None) == (self.images is None or self.masks is None):
             raise ValueError("give either images and masks (two directories) or list (a file)")
-        if self.images is not None and (self.images, self.image_suffix) == (self.masks, self.mask_suffix):
+        images = self.images, self.image_prefix, self.image_suffix
+        if self.images is not None and images == (self.masks, self.mask_prefix, self.mask_suffix):
             raise ValueError("images and masks are the same files; give other directories, or suffixes that differ")
         return self
 

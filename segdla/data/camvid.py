@@ -15,7 +15,7 @@ from pathlib import Path
 
 from segdla.data.dataset import IGNORE_INDEX, Classes, PairSource
 from segdla.data.labels import ColorEncoding, IdEncoding
-from segdla.data.pairing import Pairing, pair_folders, read_list
+from segdla.data.pairing import Naming, Pairing, pair_folders, read_list
 from segdla.errors import UserError
 
 # Name, own colour, and the colours of the 32 classes that the usual grouping adds to it.
@@ -59,7 +59,7 @@ def camvid(root: str | Path, split: str, protocol: str = "segnet") -> PairSource
     pairing = pair_folders(
         root / "701_StillsRaw_full",
         root / "LabeledApproved_full",
-        mask_suffix="_L",
+        Naming(mask_suffix="_L"),
         keep=lambda stem: _split(stem) == split,
     )
     return PairSource(pairing.pairs, classes, ColorEncoding(colors), pairing.problems, pairing.unused)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segdla.data.dataset import IGNORE_INDEX, Classes, Color, Encoding, PairSource
 from segdla.data.labels import ColorEncoding, IdEncoding, IdOrColorEncoding
-from segdla.data.pairing import pair_folders, pair_list
+from segdla.data.pairing import ALIKE, Naming, pair_folders, pair_list
 
 
 def folder(
@@ -15,8 +15,7 @@ def folder(
     *,
     images: str | None = None,
     masks: str | None = None,
-    image_suffix: str = "",
-    mask_suffix: str = "",
+    naming: Naming = ALIKE,
     list_file: str | None = None,
     colors: Sequence[Color] | None = None,
     label_map: Mapping[int, str] | None = None,
@@ -34,7 +33,7 @@ def folder(
     if list_file is not None:
         pairing = pair_list(root, root / list_file)
     else:
-        pairing = pair_folders(root / images, root / masks, image_suffix, mask_suffix)
+        pairing = pair_folders(root / images, root / masks, naming)
     return PairSource(pairing.pairs, classes, encode, pairing.problems, pairing.unused)
 
 

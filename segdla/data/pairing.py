@@ -9,6 +9,21 @@ from segdla.data.images import list_images
 from segdla.errors import UserError
 
 
+class Naming(NamedTuple):
+    """What file names have before and after that which is common to an image and its mask.
+
+    A suffix with a dot includes the extension.
+    """
+
+    image_prefix: str = ""
+    mask_prefix: str = ""
+    image_suffix: str = ""
+    mask_suffix: str = ""
+
+
+ALIKE = Naming()
+
+
 class Pairing(NamedTuple):
     """What was found: pairs, and what keeps the rest from being one."""
 
@@ -18,20 +33,15 @@ class Pairing(NamedTuple):
 
 
 def pair_folders(
-    images: Path,
-    masks: Path,
-    image_suffix: str = "",
-    mask_suffix: str = "",
-    keep: Callable[[str], bool] = lambda key: True,
+    images: Path, masks: Path, naming: Naming = ALIKE, keep: Callable[[str], bool] = lambda key: True
 ) -> Pairing:
     """Images and masks of two directories, and of what is below them, that go by one key.
 
-    A key is a file's path in its directory without extension and suffix; files that lack the suffix are left out, and
-    so are keys that ``keep`` refuses. A suffix with a dot includes the extension. Raises UserError where there is no
-    directory, or nothing in it.
+    A key is a file's path in its directory without extension, prefix and suffix; files that lack these are left out,
+    and so are keys that ``keep`` refuses. Raises UserError where there is no directory, or nothing in it.
     """
-    images_by_key = _by_key(images, image_suffix, skip=masks)
-    masks_by_key = _by_key(masks, mask_suffix, skip=images)
+    images_by_key = _by_key(images, naming.image_prefix, naming.image_suffix, skip=masks)
+    masks_by_key = _by_key(masks, naming.mask_prefix, naming.mask_suffix, skip=images)
     taken = {path for found in masks_by_key.values() for path in found} if images.resolve() == masks.resolve() else ()
     pairs, problems, matched = [], [], set()
     for key, found in images_by_key.items():
@@ -41,8 +51,9 @@ def pair_folders(
         if not keep(key) or not found:
             continue
         if not partners:
-            name = key + mask_suffix + ("" if "." in mask_suffix else ".png")
-            problems += [f"no mask for {image}: expected {masks / name}" for image in found]
+            folder, _, name = key.rpartition("/")
+            name = naming.mask_prefix + name + naming.mask_suffix + ("" if "." in naming.mask_suffix else ".png")
+            problems += [f"no mask for {image}: expected {masks / folder / name}" for image in found]
         elif len(partners) > 1:
             problems.append(f"{len(partners)} masks for {found[0]}: {partners[0]} and {partners[1]}; keep one")
         elif len(found) > 1:
@@ -83,13 +94,17 @@ def read_list(path: Path) -> list[tuple[str, str]]:
     return pairs
 
 
-def _by_key(directory: Path, suffix: str, skip: Path) -> dict[str, list[Path]]:
+def _by_key(directory: Path, prefix: str, suffix: str, skip: Path) -> dict[str, list[Path]]:
     found = defaultdict(list)
     for path in list_images(directory, skip):
-        name = path.relative_to(directory)
-        key = (name if "." in suffix else name.with_suffix("")).as_posix()
-        if key.endswith(suffix):
-            found[key.removesuffix(suffix)].append(path)
+        inside = path.relative_to(directory)
+        key = (inside if "." in suffix else inside.with_suffix("")).as_posix()
+        folder, slash, name = key.removesuffix(suffix).rpartition("/")
+        if key.endswith(suffix) and name.startswith(prefix):
+            found[folder + slash + name.removeprefix(prefix)].append(path)
     if not found:
-        raise UserError(f"no image in {directory} whose name ends with {suffix!r}; check its image_suffix, mask_suffix")
+        starts = f"begins with {prefix!r} and " if prefix else ""
+        raise UserError(
+            f"no image in {directory} whose name {starts}ends with {suffix!r}; check the split's prefixes and suffixes"
+        )
     return dict(found)

@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,16 +16,11 @@ from segdla.data.dataset import Color, require_one_size
 from segdla.data.duplicates import fingerprint, near_groups
 from segdla.data.images import list_images, read_image, read_mask
 from segdla.data.labels import packed_colors, unpacked_color
-from segdla.data.pairing import pair_folders
+from segdla.data.pairing import Naming, pair_folders
 from segdla.errors import UserError
 
 _SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-_MOST_CLASSES = 64  # more values than that are no classes but instances, or what JPEG made of them
-
-
-class Suffixes(NamedTuple):
-    image: str
-    mask: str
+_MOST_CLASSES = 64  # more values than that are no classes but instances
 
 
 @dataclass(frozen=True)
@@ -53,29 +47,23 @@ class Labels:
     ignore: list[int] | None = None
 
 
-def find_suffixes(images: Path, masks: Path) -> Suffixes:
-    """What follows the common part of the names: that which pairs most images. Raises UserError where nothing does."""
-    keys, partners = (_stems(*ab) for ab in ((images, masks), (masks, images)))
-    candidates: Counter[Suffixes] = Counter()
-    for key in keys[:: max(1, len(keys) // 200)]:
-        start = bisect_left(partners, key)
-        for partner in partners[max(0, start - 2) : start + 8]:
-            common = _common(key, partner)
-            if common:
-                candidates[Suffixes(key[common:], partner[common:])] += 1
+def find_naming(images: Path, masks: Path) -> Naming:
+    """The prefixes and suffixes that pair most images. Raises UserError where none do."""
+    stems, partners = (_stems(*folders) for folders in ((images, masks), (masks, images)))
+    likely = chain(_likely(stems, "", partners, ""), _likely(stems, _prefix(stems), partners, _prefix(partners)))
     best, most, plainness = None, 0, None
-    for suffixes, _ in candidates.most_common(8):
-        if images.resolve() == masks.resolve() and suffixes.image == suffixes.mask:
+    for naming in likely:
+        if images.resolve() == masks.resolve() and naming.image_suffix == naming.mask_suffix:
             continue
-        pairs = pair_folders(images, masks, *suffixes).pairs
+        pairs = pair_folders(images, masks, naming).pairs
         if len(pairs) < max(1, most):
             continue
         plain = _plainness(pairs[0][1])  # of several kinds of mask, ids are meant rather than instances or colours
         if len(pairs) > most or plain < plainness:
-            best, most, plainness = suffixes, len(pairs), plain
+            best, most, plainness = naming, len(pairs), plain
     if best is None:
         raise UserError(
-            f"no image of {images} and mask of {masks} have a name in common, such as {keys[0]} and {partners[0]}; "
+            f"no image of {images} and mask of {masks} have a name in common, such as {stems[0]} and {partners[0]}; "
             "rename them alike, or list them in a file (data.train.list of a folder data set)"
         )
     return best
@@ -93,7 +81,14 @@ def find_splits(images: Path, masks: Path) -> dict[str, str]:
 def examine(
     pairs: Sequence[tuple[Path, Path]], progress: Callable[[Collection[Future]], Iterable[Future]] = iter
 ) -> Contents:
-    """Read all pairs, in threads. Raises UserError where masks hold no classes, or no pair can be read."""
+    """Read all pairs, in threads. Raises UserError where masks are JPEGs or hold no classes, or no pair can be
+    read."""
+    lossy = next((mask for _, mask in pairs if mask.suffix.lower() in (".jpg", ".jpeg")), None)
+    if lossy is not None:
+        raise UserError(
+            f"{lossy} is a JPEG, which blurs labels; take the original masks, or make PNGs of those that are black and "
+            f"white: magick mogrify -format png -threshold 50% '{lossy.parent}/*{lossy.suffix}'; then remove the JPEGs"
+        )
     seen, readable, problems = [], [], []
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
@@ -117,8 +112,7 @@ def examine(
     if not 2 <= len(values) <= _MOST_CLASSES:
         raise UserError(
             f"the masks hold {len(values)} different {'colours' if kinds.get(True) else 'ids'}, where 2 to "
-            f"{_MOST_CLASSES} classes are expected; are files such as {readable[0][1]} the masks, and no JPEGs or "
-            "instances?"
+            f"{_MOST_CLASSES} classes are expected; are files such as {readable[0][1]} the masks, and no instances?"
         )
     sizes, means, squares, prints = (np.array(column) for column in list(zip(*seen, strict=True))[2:])
     mean = means.mean(0)
@@ -201,13 +195,44 @@ def _stems(directory: Path, other: Path) -> list[str]:
     return sorted(p.relative_to(directory).with_suffix("").as_posix() for p in list_images(directory, skip=other))
 
 
+def _prefix(stems: Sequence[str]) -> str:
+    """What all names begin with, up to a number; nothing, where a name is no more than that."""
+    names = [stem.rpartition("/")[2] for stem in stems]
+    first, last = min(names), max(names)
+    shared = first[: _shared(first, last)].rstrip("0123456789")
+    return "" if shared in names else shared
+
+
+def _likely(stems: Sequence[str], prefix: str, other_stems: Sequence[str], other_prefix: str) -> list[Naming]:
+    """Suffixes of names that lie near each other in the alphabet, those of most names first."""
+    keys, partners = _without(stems, prefix), _without(other_stems, other_prefix)
+    candidates: Counter[Naming] = Counter()
+    for key in keys[:: max(1, len(keys) // 200)]:
+        start = bisect_left(partners, key)
+        for partner in partners[max(0, start - 2) : start + 8]:
+            common = _common(key, partner)
+            naming = Naming(prefix, other_prefix, key[common:], partner[common:])
+            if common and not (prefix + other_prefix and "/" in "".join(naming)):  # a prefix is of the file's name
+                candidates[naming] += 1
+    return [naming for naming, _ in candidates.most_common(8)]
+
+
+def _without(stems: Sequence[str], prefix: str) -> list[str]:
+    parts = (stem.rpartition("/") for stem in stems)
+    return sorted(folder + slash + name.removeprefix(prefix) for folder, slash, name in parts)
+
+
 def _common(key: str, partner: str) -> int:
     """How many characters two names begin with, without a separator before what tells them apart."""
-    pairs = enumerate(zip(key, partner, strict=False))
-    common = next((i for i, (a, b) in pairs if a != b), min(len(key), len(partner)))
+    common = _shared(key, partner)
     while common and key[common - 1] in "_-. /" and common < max(len(key), len(partner)):
         common -= 1
     return common
+
+
+def _shared(a: str, b: str) -> int:
+    """How many characters two words begin with."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _plainness(mask: Path) -> tuple[bool, int]:

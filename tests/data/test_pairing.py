@@ -1,6 +1,6 @@
 import pytest
 
-from segdla.data.pairing import pair_folders, pair_list, read_list
+from segdla.data.pairing import Naming, pair_folders, pair_list, read_list
 from segdla.errors import UserError
 
 
@@ -25,8 +25,13 @@ def pairs(root, *args, **kwargs):
 
 def test_pairs_by_stem_whatever_the_extension(tree):
     root = tree("images/a.jpg", "images/b.png", "masks/b_L.png", "masks/a_L.tif", "masks/other_L.png")
-    assert pairs(root, mask_suffix="_L") == [("images/a.jpg", "masks/a_L.tif"), ("images/b.png", "masks/b_L.png")]
-    assert pair_folders(root / "images", root / "masks", mask_suffix="_L").unused == [root / "masks" / "other_L.png"]
+    assert pairs(root, Naming(mask_suffix="_L")) == [
+        ("images/a.jpg", "masks/a_L.tif"),
+        ("images/b.png", "masks/b_L.png"),
+    ]
+    assert pair_folders(root / "images", root / "masks", Naming(mask_suffix="_L")).unused == [
+        root / "masks" / "other_L.png"
+    ]
 
 
 def test_nested_folders_pair_by_their_paths(tree):
@@ -36,16 +41,24 @@ def test_nested_folders_pair_by_their_paths(tree):
 
 def test_suffixes_choose_among_several_kinds_of_file(tree):
     root = tree("images/1_rgb.png", "images/1_depth.png", "masks/1_ids.png", "masks/1_color.png")
-    assert pairs(root, "_rgb", "_ids") == [("images/1_rgb.png", "masks/1_ids.png")]
+    assert pairs(root, Naming(image_suffix="_rgb", mask_suffix="_ids")) == [("images/1_rgb.png", "masks/1_ids.png")]
+
+
+def test_prefixes_are_of_the_file_not_its_folder(tree):
+    root = tree("images/day/im_1.png", "masks/day/gt_1.png", "masks/day/raw_1.png")
+    assert pairs(root, Naming("im_", "gt_")) == [("images/day/im_1.png", "masks/day/gt_1.png")]
+    tree("images/day/im_2.png")
+    (problem,) = pair_folders(root / "images", root / "masks", Naming("im_", "gt_")).problems
+    assert problem.endswith(f"expected {root / 'masks/day/gt_2.png'}")
 
 
 def test_images_and_masks_in_one_folder(tree):
     root = tree("all/1.jpg", "all/1_mask.png", "all/2.jpg", "all/2.png")
-    found = pair_folders(root / "all", root / "all", "", "_mask")
+    found = pair_folders(root / "all", root / "all", Naming(mask_suffix="_mask"))
     assert found.pairs == [(root / "all/1.jpg", root / "all/1_mask.png")]
     (root / "all" / "1_mask.png").unlink()
     (root / "all" / "1.png").touch()
-    found = pair_folders(root / "all", root / "all", ".jpg", ".png")
+    found = pair_folders(root / "all", root / "all", Naming(image_suffix=".jpg", mask_suffix=".png"))
     assert [mask.name for _, mask in found.pairs] == ["1.png", "2.png"] and not found.problems
 
 
@@ -76,7 +89,7 @@ def test_folders_without_images(tree):
         pair_folders(root / "none", root / "masks")
     tree("images/a.png")
     with pytest.raises(UserError, match=r"no image in .*masks whose name ends with '_L'"):
-        pair_folders(root / "images", root / "masks", mask_suffix="_L")
+        pair_folders(root / "images", root / "masks", Naming(mask_suffix="_L"))
 
 
 def test_lists(tmp_path):

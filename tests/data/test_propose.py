@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from conftest import write
 
+from segdla.data.pairing import Naming
 from segdla.data.propose import (
     Contents,
-    Suffixes,
     by_lists,
     divide,
     examine,
+    find_naming,
     find_splits,
-    find_suffixes,
     name_labels,
 )
 from segdla.errors import UserError
@@ -24,19 +24,27 @@ def make(root, *names, mask=None):
 @pytest.mark.parametrize(
     ("images", "masks", "expected"),
     [
-        (["i/1.jpg", "i/10.jpg", "i/2.jpg"], ["m/1.png", "m/10.png", "m/2.png"], ("", "")),
-        (["i/a/1.png", "i/b/1.png"], ["m/a/1_L.png", "m/b/1_L.png"], ("", "_L")),
-        (["i/1_rgb.png", "i/2_rgb.png"], ["m/1_gt.bmp", "m/2_gt.bmp"], ("_rgb", "_gt")),
+        (["i/1.jpg", "i/10.jpg", "i/2.jpg"], ["m/1.png", "m/10.png", "m/2.png"], Naming()),
+        (["i/a/1.png", "i/b/1.png"], ["m/a/1_L.png", "m/b/1_L.png"], Naming(mask_suffix="_L")),
+        (["i/1_rgb.png", "i/2_rgb.png"], ["m/1_gt.bmp", "m/2_gt.bmp"], Naming(image_suffix="_rgb", mask_suffix="_gt")),
+        (["i/img_01.jpg", "i/img_02.jpg"], ["m/mask_01.png", "m/mask_02.png"], Naming("img_", "mask_")),
+        (["i/image_1.png", "i/image_2.png"], ["m/instance_1.png", "m/instance_2.png"], Naming("image_", "instance_")),
+        (
+            ["i/1/image.png", "i/2/image.png"],
+            ["m/1/mask.png", "m/2/mask.png"],
+            Naming(image_suffix="/image", mask_suffix="/mask"),
+        ),
+        (["i/a/x1_im.png", "i/b/x2_im.png"], ["m/a/y1.png", "m/b/y2.png"], Naming("x", "y", "_im")),
     ],
 )
-def test_suffixes_are_found(tmp_path, images, masks, expected):
+def test_prefixes_and_suffixes_are_found(tmp_path, images, masks, expected):
     make(tmp_path, *images, *masks)
-    assert find_suffixes(tmp_path / "i", tmp_path / "m") == Suffixes(*expected)
+    assert find_naming(tmp_path / "i", tmp_path / "m") == expected
 
 
 def test_in_one_folder_masks_are_told_by_their_suffix(tmp_path):
     make(tmp_path, "1.png", "1_mask.png", "2.png", "2_mask.png")
-    assert find_suffixes(tmp_path, tmp_path) == Suffixes("", "_mask")
+    assert find_naming(tmp_path, tmp_path) == Naming(mask_suffix="_mask")
 
 
 def test_of_several_kinds_of_mask_ids_are_taken(tmp_path):
@@ -44,13 +52,13 @@ def test_of_several_kinds_of_mask_ids_are_taken(tmp_path):
         make(tmp_path, f"i/{stem}_rgb.png", f"m/{stem}_color.png", mask=np.zeros((4, 4, 3), np.uint8))
         make(tmp_path, f"m/{stem}_instance.png", mask=np.arange(16, dtype=np.uint16).reshape(4, 4) * 1000)
         make(tmp_path, f"m/{stem}_label.png", mask=np.arange(16, dtype=np.uint8).reshape(4, 4) % 3)
-    assert find_suffixes(tmp_path / "i", tmp_path / "m") == Suffixes("_rgb", "_label")
+    assert find_naming(tmp_path / "i", tmp_path / "m") == Naming(image_suffix="_rgb", mask_suffix="_label")
 
 
 def test_names_that_have_nothing_in_common(tmp_path):
     make(tmp_path, "i/a.png", "m/b/c.png")
     with pytest.raises(UserError, match=r"name in common, such as a and b/c"):
-        find_suffixes(tmp_path / "i", tmp_path / "m")
+        find_naming(tmp_path / "i", tmp_path / "m")
 
 
 def test_folders_named_like_splits(tmp_path):
@@ -92,6 +100,12 @@ def test_colours_that_masks_hold(tmp_path):
 def test_masks_that_are_no_classes(tmp_path, masks, message):
     with pytest.raises(UserError, match=message):
         examined(tmp_path, *masks)
+
+
+def test_masks_blurred_by_jpeg_are_refused(tmp_path):
+    make(tmp_path, "i/1.png", "m/1.JPG", mask=np.repeat(np.array([[0, 255]], np.uint8), 20, axis=0))
+    with pytest.raises(UserError, match=r"1\.JPG is a JPEG, which blurs labels; .* '.*m/\*\.JPG'"):
+        examine([(tmp_path / "i/1.png", tmp_path / "m/1.JPG")])
 
 
 def test_pairs_that_can_not_be_read_are_left_out(tmp_path):
