@@ -120,7 +120,6 @@ def start(t: TrainConfig, network: nn.Module, plan: Plan) -> Training:
 
 def prepared(network: nn.Module, t: TrainConfig, on: torch.device) -> nn.Module:
     """The network on its device, laid out and synchronised as the config says."""
-    torch.backends.cudnn.benchmark = not t.deterministic
     if t.deterministic and on.type == "cuda":
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it has not written

@@ -80,6 +80,7 @@ def train_steps(
     Ends in a state that is good to resume from, or raises UserError.
     """
     training.model.train()
+    search_fastest(not torch.are_deterministic_algorithms_enabled())
     meter = Meter()
     for parts in meter.timed(until_stopped(steps, stop)):
         # So that what the network draws depends on nothing that went before.
@@ -98,6 +99,11 @@ def train_steps(
     report(training, meter, log, plan)
     if not training.is_finite():
         raise UserError(f"a weight is no number any more after step {training.step}; {_remedy(training, plan)}")
+
+
+def search_fastest(wanted: bool) -> None:
+    """Whether CUDA tries every algorithm on a new size of image: crops have one size, whole images any number."""
+    torch.backends.cudnn.benchmark = wanted
 
 
 def report(training: Training, meter: Meter, log: RunLog | None, plan: Plan) -> None:
@@ -161,6 +167,7 @@ def validate(training: Training, images: WholeImages, log: RunLog | None, card: 
             samples.append((image, batch.targets[0].numpy(), prediction[0].numpy()))
 
     network = training.kept.eval()
+    search_fastest(False)
     distributed.share_buffers(network)
     names = card["classes"]
     forward = in_precision(network, plan.device, plan.precision)

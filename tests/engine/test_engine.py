@@ -262,6 +262,22 @@ def test_state_is_saved_every_few_steps(tmp_path, monkeypatch):
     assert saved == [2, 3, 3, 4, 6, 6, 8, 8]  # epochs end at 3 and 6, before and after their evaluation
 
 
+def test_algorithms_are_searched_for_crops_not_for_whole_images(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(engine, "take_step", noting(seen, "step", engine.take_step))
+    monkeypatch.setattr(engine, "evaluate", noting(seen, "evaluation", engine.evaluate))
+    run(tmp_path, tiny(), num_steps=6)
+    assert set(seen) == {("step", True), ("evaluation", False)}
+
+
+def noting(seen, name, function):
+    def noted(*args):
+        seen.append((name, torch.backends.cudnn.benchmark))
+        return function(*args)
+
+    return noted
+
+
 def test_the_moving_average_is_what_is_evaluated_and_kept(tmp_path):
     ema = AveragedModel(tiny().model, multi_avg_fn=get_ema_multi_avg_fn(0.5), use_buffers=True)
     training = tiny(ema=ema)
