@@ -74,7 +74,15 @@ def save_training(path: Path, state: dict[str, Any]) -> None:
 
 def read_training(run: Path) -> dict[str, Any] | None:
     """The training state of a run; None where it ended before it had any. Raises UserError where it can't be read."""
-    return read_torch_file(run / LAST) if (run / LAST).is_file() else None
+    if not (run / LAST).is_file():
+        return None
+    try:
+        return read_torch_file(run / LAST)
+    except UserError as error:
+        raise UserError(
+            f"{run / LAST} is cut short or damaged: no state can be loaded safely from it; start a new run from its "
+            f"weights with model.weights={run / BEST}"
+        ) from error
 
 
 def save_text(path: Path, text: str) -> None:
@@ -88,7 +96,11 @@ def occupied(run: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    with (run / _LOCK).open("a") as file:
+    try:
+        opened = (run / _LOCK).open("a")
+    except OSError as error:
+        raise UserError(f"cannot write {run}: {error.strerror}; copy it to where you can, and resume that") from error
+    with opened as file:
         try:
             # The process's own lock: the file's would live on in workers that were forked, when this one is killed.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,12 +1,16 @@
 """How a tool starts and how it fails: one message and exit status 2 for a user's mistake, no traceback."""
 
 import argparse
+import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from segdla.errors import PeerError, UserError
+
+_PATIENCE = 5.0  # seconds
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,6 +41,8 @@ def run(main: Callable[[argparse.Namespace], int], made: argparse.ArgumentParser
     except UserError as error:
         if "--debug" in (sys.argv if argv is None else argv):
             raise
+        if int(os.environ.get("RANK", 0)) > 0:
+            time.sleep(_PATIENCE)  # most mistakes are every process's: the first says it, and torchrun ends the others
         complain(error)
         return 2
     except KeyboardInterrupt:

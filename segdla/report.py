@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -123,7 +123,8 @@ class RunLog:
             if record["step"] <= (evaluated if "mean_iou" in record else first_step)
         ]
         save_text(self.metrics, "".join(json.dumps(plain(record)) + "\n" for record in self.records))
-        self.events = SummaryWriter(str(folder), purge_step=first_step + 1)
+        with self._answering_disk():
+            self.events = SummaryWriter(str(folder), purge_step=first_step + 1)
         self.bar = Progress(
             MofNCompleteColumn(), BarColumn(None), TextColumn("{task.fields[status]}"),
             TextColumn("left"), TimeRemainingColumn(),
@@ -137,9 +138,10 @@ class RunLog:
         self.bar.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self.bar.stop()
-        self.events.close()
+        with suppress(UserError) if error else nullcontext(), self._answering_disk():
+            self.events.close()
 
     def advance(self, step: int) -> None:
         self.bar.update(self.task, completed=step)
@@ -171,7 +173,8 @@ class RunLog:
         self._record(step, epoch=epoch, **scores)
         grid = sample_grid(samples, self.names, self.palette)
         write_image(self.folder / "samples" / f"step_{step:07}.png", grid)
-        self.events.add_image("val/samples", grid, step, dataformats="HWC")
+        with self._answering_disk():
+            self.events.add_image("val/samples", grid, step, dataformats="HWC")
         write_curves(self.folder / "curves.png", self.records)
         console.print(
             f"epoch {epoch}  step {step}/{self.num_steps}  val mIoU {_percent(scores['mean_iou'])} %  "
@@ -182,18 +185,23 @@ class RunLog:
     def _record(self, step: int, **values: Any) -> None:
         record = {"step": step, **values}
         self.records.append(record)
-        try:
-            with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(plain(record)) + "\n")
-        except OSError as error:
-            raise UserError(
-                f"cannot write {self.metrics}: {error.strerror}; make room, then --resume {self.folder}"
-            ) from error
+        with self._answering_disk(), self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(plain(record)) + "\n")
         part = "val" if "mean_iou" in values else "train"
         for key, value in values.items():
             scalars = {f"{key}/{name}": v for name, v in value.items()} if isinstance(value, dict) else {key: value}
-            for name, scalar in scalars.items():
-                self.events.add_scalar(f"{part}/{name}", scalar, step)
+            with self._answering_disk():
+                for name, scalar in scalars.items():
+                    self.events.add_scalar(f"{part}/{name}", scalar, step)
+
+    @contextmanager
+    def _answering_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"cannot write in {self.folder}: {error.strerror or error}; make room, then --resume {self.folder}"
+            ) from error
 
 
 def _read_records(path: Path) -> list[dict[str, Any]]:

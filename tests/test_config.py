@@ -77,6 +77,8 @@ def test_config_is_frozen():
         ("model.backbone=resnet", "'model.backbone' is 'resnet': it should be 'dla34'"),
         ("train", "write section.key=value"),
         ("train.lr=[", "not valid YAML"),
+        ("model={mean: [0, 0, 0], mean: [1, 1, 1]}", "the key 'mean' is given twice"),
+        ("loss.class_weights=most", "'loss.class_weights' is 'most': it should be a list"),
     ],
 )
 def test_wrong_overrides_name_key_and_remedy(override, message):

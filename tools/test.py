@@ -1,6 +1,7 @@
 """Evaluate a trained network on whole images: python tools/test.py [RUN|CHECKPOINT] [--multiscale] [--flip] ..."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -159,6 +160,8 @@ def score(args: argparse.Namespace) -> int:
     if isinstance(source, Cityscapes) and not source.labelled:
         console.print(f"masks are in {args.save_masks}/", soft_wrap=True)
         return 0
+    if math.isnan(scores["mean_iou"]):
+        raise UserError(f"the {args.split} split has no labelled pixel, so nothing can be scored; check its masks")
     if distributed.is_main():
         tell(args, trained.path, scores, how)
     return 0

@@ -41,6 +41,11 @@ def device(name: str | torch.device) -> torch.device:
     if ":" in name and distributed.world_size() > 1:
         raise UserError(f"device {name!r} is one for {distributed.world_size()} processes; name its kind alone")
     if name == "cuda":
+        if 0 < torch.cuda.device_count() <= distributed.local_rank():
+            raise UserError(
+                f"{distributed.processes_here()} processes for {torch.cuda.device_count()} CUDA devices; give torchrun "
+                f"--nproc_per_node {torch.cuda.device_count()}"
+            )
         name = f"cuda:{distributed.local_rank()}"
     try:
         torch.zeros(1, device=name).item()

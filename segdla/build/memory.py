@@ -12,7 +12,8 @@ from segdla.errors import UserError
 
 def is_lack_of_memory(error: Exception) -> bool:
     """Of the device or the host."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+    said = ("allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in said)
 
 
 @contextmanager
@@ -21,10 +22,11 @@ def answering_memory(config: Config, on: torch.device, remedy: str) -> Iterator[
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if "DataLoader worker (pid" in str(error):  # torch raises it wherever the main thread is by then
+        if "DataLoader worker (pid" in str(error):
             raise UserError(
-                "a loader process was killed, as the system does when memory runs out; lower data.workers (now "
-                f"{num_workers(config)}) and run it again: a training goes on with --resume"
+                "a loader process was killed, as the system does when memory, or what it shares (docker --shm-size), "
+                f"runs out; lower data.workers (now {num_workers(config)}) and run it again: a training goes on with "
+                "--resume"
             ) from error
         if not is_lack_of_memory(error):
             raise

@@ -31,7 +31,7 @@ _STAND_INS = 16  # unreadable samples in a row after which the data set, and not
 def resume_from(run: Path, state: dict[str, Any], training: Training) -> None:
     """Bring a training to the state in which the run ended. Raises UserError where it does not fit."""
     for name, now in training.stream.items():
-        if (before := state["stream"][name]) != now:
+        if (before := state["stream"].get(name, now)) != now:
             raise UserError(
                 f"{name} is {now}, and was {before} when {run} was saved: it would not go on where it was in the data; "
                 f"resume it as it was, or start a new run from its weights with model.weights={run / BEST}"
@@ -42,13 +42,16 @@ def resume_from(run: Path, state: dict[str, Any], training: Training) -> None:
         raise UserError(
             f"the state of {run} does not fit the config; resume without changing model, data or train.optimizer"
         ) from error
+    if not (run / BEST).exists():  # whatever its score was, there are no weights of it
+        training.best = -1.0
 
 
 def memory_remedy(config: Config) -> str:
     t, (height, width) = config.train, config.data.crop
     return (
         f"raise train.accumulate (now {t.accumulate}: the step in smaller parts), or lower data.crop (now "
-        f"{height}x{width}) or train.batch_size (now {t.batch_size})"
+        f"{height}x{width}) or train.batch_size (now {t.batch_size}); while validating, eval.batch_size (now "
+        f"{config.eval.batch_size}) or the validation images' size"
     )
 
 
@@ -123,6 +126,11 @@ def train(config: Config, run: Path, resume: bool) -> bool:
             f"train.batch_size {t.batch_size} can't be dealt out evenly to {world_size} processes in {t.accumulate} "
             f"parts each (train.accumulate); make it a multiple of {world_size * t.accumulate}"
         )
+    if t.batch_size == world_size * t.accumulate and max(config.data.crop) <= 32:
+        raise UserError(
+            f"parts of one image of {config.data.crop[0]}x{config.data.crop[1]} (data.crop) are too small for batch "
+            "normalisation, of whose deepest maps they are one pixel; raise data.crop or train.batch_size"
+        )
     if t.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     on = build.device(t.device)
@@ -161,7 +169,13 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
         save_every=t.save_every,
     )
     training = learning.start(t, network, plan)
-    training.stream = {"train.batch_size": t.batch_size, "train.seed": t.seed, "training images": len(dataset)}
+    training.stream = {
+        "train.batch_size": t.batch_size,
+        "train.seed": t.seed,
+        "training images": len(dataset),
+        "classes": list(classes.names),
+        "protocol": classes.protocol,
+    }
     if state is not None:
         resume_from(run, state, training)
         if training.evaluated >= plan.num_steps or training.step > plan.num_steps:
@@ -191,12 +205,12 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
         rank=rank,
         world_size=world_size,
     )
-    log = (
-        RunLog(run, classes.names, classes.palette, training.step, training.evaluated, plan.num_steps)
-        if distributed.is_main()
-        else nullcontext()
-    )
     try:
+        log = (
+            RunLog(run, classes.names, classes.palette, training.step, training.evaluated, plan.num_steps)
+            if distributed.is_main()
+            else nullcontext()
+        )
         with log as entered:
             return engine.train(
                 training,
@@ -208,7 +222,7 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
                 card,
                 plan,
             )
-    except UserError:
+    except Exception:
         if distributed.is_main() and not resume and training.step == 0:  # leave no husk of a run
             shutil.rmtree(run)
         raise

@@ -99,7 +99,7 @@ class TrainConfig(Section):
     """On CUDA: the same run gives the same bits. On the CPU it does anyway."""
     device: str = "auto"
     """auto: CUDA, else MPS, else the CPU; or a torch device."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     eval_every: PositiveInt = 1
     """Epochs between evaluations on whole validation images; the last epoch is always evaluated."""
     report_every: PositiveInt = 10
@@ -178,9 +178,26 @@ def schema() -> dict[str, Any]:
     return Config.model_json_schema()
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads YAML as its users mean it: a key given twice is a mistake, and what looks like a date is a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value if key.value != "<<"]
+        again = next((key for key in keys if keys.count(key) > 1), None)
+        if again is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {again!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    start: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def _yaml(text: str, source: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise UserError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from None
 

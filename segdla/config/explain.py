@@ -24,12 +24,13 @@ def explain(problem: dict[str, Any], config: type[BaseModel]) -> str:
         case "value_error":
             return f"'{key}': {problem['ctx']['error']}"
         case _:
-            return f"'{key}' is {problem['input']!r}: {problem['msg'].replace('Input should', 'it should', 1)}"
+            said = problem["msg"].replace("Input should", "it should", 1).replace("valid tuple", "list")
+            return f"'{key}' is {problem['input']!r}: {said}"
 
 
 def _path(location: tuple[str | int, ...]) -> list[str | int]:
-    """Pydantic's location as the user wrote it: without the name of the data set that it tells sections apart by."""
-    return [part for i, part in enumerate(location) if not (i == 1 and location[0] == "data")]
+    """A location as the user wrote it: without the data set's name and the types by which it tells cases apart."""
+    return [part for i, part in enumerate(location) if not (i == 1 and location[0] == "data") and "[" not in str(part)]
 
 
 def _siblings(location: tuple[str | int, ...], config: type[BaseModel]) -> list[str]:

@@ -50,7 +50,12 @@ def train(
             epoch, rest = divmod(training.step, plan.steps_per_epoch)
             due = training.step == plan.num_steps or (rest == 0 and epoch % plan.eval_every == 0)
             if due and training.evaluated != training.step:
-                validate(training, validation, log, card, plan)
+                try:
+                    validate(training, validation, log, card, plan)
+                except RuntimeError:
+                    if not stop.requested:  # else the signal went to the loader's workers too, and they are gone
+                        raise
+                    break  # the state was saved before
             else:
                 to_go = min(
                     plan.steps_per_epoch - rest,
@@ -83,7 +88,7 @@ def train_steps(
     search_fastest(not torch.are_deterministic_algorithms_enabled())
     meter = Meter()
     for parts in meter.timed(until_stopped(steps, stop)):
-        # So that what the network draws depends on nothing that went before.
+        # So that what a network draws, for dropout, depends on nothing that went before.
         torch.manual_seed(np.random.SeedSequence((plan.seed, training.step, distributed.rank())).generate_state(1)[0])
         training.set_lr()
         value, finite = take_step(training, learner, loss, parts, plan)

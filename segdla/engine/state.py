@@ -48,7 +48,9 @@ class Training:
     step: int = 0
     evaluated: int = 0  # the last step after which there was an evaluation
     best: float = -1.0  # mIoU
-    stream: dict[str, int] = field(default_factory=dict)  # what a step's place in the samples follows from, by name
+    stream: dict[str, Any] = field(
+        default_factory=dict
+    )  # what its samples follow from, by name: their order, their labels
     skipped: int = 0  # steps left out because they were not finite
 
     def __post_init__(self) -> None:

@@ -57,9 +57,10 @@ def take_step(
 
 
 def labelled_shares(targets: list[Tensor]) -> list[Tensor | float]:
-    """What the mean loss of each part weighs, so that together they are the mean over the whole step's labelled pixels.
+    """What the mean loss of each part weighs: its share of the whole step's labelled pixels.
 
-    Times the number of processes, because their gradients are averaged.
+    Times the number of processes, because their gradients are averaged. Together they are the mean over the step's
+    labelled pixels, where no class weighs more than another.
     """
     if len(targets) == distributed.world_size() == 1:
         return [1.0]

@@ -35,13 +35,23 @@ def test_the_nearest_precision_is_used_and_said(asked, capability, found, monkey
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+    ],
 )
 def test_out_of_memory_names_three_settings_and_their_values(error):
     asked = settings("train.accumulate=2", "train.batch_size=8", "data.crop=[64, 96]")
     with pytest.raises(UserError) as answer, answering_memory(asked, CPU, training.memory_remedy(asked)):
         raise error
-    for words in ("train.accumulate (now 2", "data.crop (now 64x96)", "train.batch_size (now 8)"):
+    for words in (
+        "train.accumulate (now 2",
+        "data.crop (now 64x96)",
+        "train.batch_size (now 8)",
+        "eval.batch_size (now",
+    ):
         assert words in str(answer.value)
 
 
@@ -80,6 +90,10 @@ def test_other_errors_keep_their_traceback():
     [
         ("train.batch_size=4", "train.batch_size is 4, and was 2 when runs/two_folders was saved"),
         ("train.seed=1", "train.seed is 1, and was 0"),
+        (
+            "data.classes=[a, b, c, d, e, f, g, h, i]",
+            "classes is ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'], and was [",
+        ),
     ],
 )
 def test_a_resumed_run_stays_in_its_place_in_the_data(two_folders, tool, fails, change, message):
@@ -128,6 +142,45 @@ def test_a_run_is_one_process_s_alone_while_it_is_trained(two_folders, tool, tmp
     assert tool("train")(two_folders, "--name", "mine") == 0
     assert tool("train")("--resume", run, "train.epochs=2") == 0
     assert others == [0, 0]
+
+
+def test_weights_that_are_gone_are_kept_anew(two_folders, tool, tmp_path):
+    run = tmp_path / "runs" / "mine"
+    assert tool("train")(two_folders, "--name", "mine") == 0
+    state = torch.load(run / "last.pt", weights_only=True)
+    torch.save({**state, "best": 0.99}, run / "last.pt")
+    (run / "best.safetensors").unlink()
+    assert tool("train")("--resume", run, "train.epochs=2") == 0
+    assert (run / "best.safetensors").exists()
+
+
+def test_a_state_that_is_cut_short_is_answered(two_folders, tool, tmp_path, fails):
+    run = tmp_path / "runs" / "mine"
+    assert tool("train")(two_folders, "--name", "mine") == 0
+    (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:1000])
+    assert "last.pt is cut short or damaged" in fails("train", "--resume", run, "train.epochs=2")
+
+
+def test_what_fails_at_its_first_step_leaves_no_run(two_folders, fails, tmp_path, monkeypatch):
+    def too_large(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training.engine, "take_step", too_large)
+    assert "out of memory" in fails("train", two_folders, "--name", "mine")
+    assert not (tmp_path / "runs" / "mine").exists()
+
+
+def test_parts_too_small_for_batch_normalisation_are_refused(two_folders, fails):
+    message = fails("train", two_folders, "train.batch_size=1", "data.crop=[32, 32]")
+    assert "parts of one image of 32x32 (data.crop) are too small" in message
+
+
+def test_more_processes_than_devices_are_answered(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(UserError, match=r"4 processes for 2 CUDA devices; give torchrun --nproc_per_node 2"):
+        build.device("cuda")
 
 
 def test_another_optimizer_does_not_resume(two_folders, tool, tmp_path, fails):

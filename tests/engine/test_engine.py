@@ -1,7 +1,10 @@
+import errno
 import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -9,11 +12,12 @@ import torch
 from torch import nn
 from torch.amp import GradScaler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.tensorboard import SummaryWriter
 
 from segdla import build, config, engine
 from segdla.checkpoint import BEST, read_weights
 from segdla.data.dataset import SegmentationDataset
-from segdla.data.loader import Batch, WholeImages
+from segdla.data.loader import Batch, TrainingKeys, WholeImages, training_batches
 from segdla.data.scenes import Scenes
 from segdla.engine.state import Plan, Training
 from segdla.engine.stop import StopSignal, until_stopped
@@ -322,6 +326,24 @@ def test_workers_that_a_signal_took_are_no_error(tmp_path):
     assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 1
 
 
+def test_a_signal_to_the_workers_as_well_costs_no_step(tmp_path):
+    dataset = SegmentationDataset(Scenes("train", 64, (32, 32)))
+    calls = []
+
+    def struck(logits, targets):
+        calls.append(len(calls))
+        if len(calls) == 3:
+            workers = [str(worker.pid) for worker in multiprocessing.active_children()]
+            # From another process, as a job's manager does it: torch's workers obey their parent in a way of their own.
+            subprocess.run(["kill", "-TERM", str(os.getpid()), *workers], check=True)
+            time.sleep(1)  # they die in the midst of this step
+        return logits.square().mean()
+
+    stream = training_batches(dataset, TrainingKeys(64, 2, 500, 0), workers=2, pin=False)
+    assert not run(tmp_path, tiny(), num_steps=500, source=stream, loss=struck, steps_per_epoch=500)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 3
+
+
 def test_a_resumed_run_obeys_the_config(tmp_path):
     run(tmp_path, tiny(lr=0.5), num_steps=3)
     resumed = tiny(lr=0.01)
@@ -329,6 +351,19 @@ def test_a_resumed_run_obeys_the_config(tmp_path):
     assert resumed.step == 3
     resumed.set_lr()
     assert resumed.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * (1 - 3 / 8))
+
+
+def test_a_full_disk_is_answered_whatever_it_cuts_short(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("add_scalar", "add_image", "close"):
+        with monkeypatch.context() as patch, pytest.raises(UserError, match=r"cannot write in .*No space.* --resume"):
+            patch.setattr(SummaryWriter, name, full)
+            run(tmp_path, tiny())
+    monkeypatch.setattr(SummaryWriter, "close", full)
+    with pytest.raises(UserError, match="the loss is nan"):  # what came first is what is told
+        run(tmp_path, tiny(), loss=failing(1))
 
 
 def test_nothing_labelled_in_validation_is_answered(tmp_path, monkeypatch):
