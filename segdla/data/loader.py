@@ -82,7 +82,7 @@ class TrainingKeys:
 def training_batches(dataset: SegmentationDataset, keys: TrainingKeys, workers: int, pin: bool) -> Iterator[Batch]:
     """The batches of a run, in order. Raises a sample's UserError when its turn comes."""
     if not workers:
-        return (batch for (batch,) in _raising(_loader(dataset, keys, 0, _stack_by_size, pin)))
+        return (batch for (batch,) in _raising(_started(_loader(dataset, keys, 0, _stack_by_size, pin))))
     slots = Slots(keys.part)
     return _ahead(_loader(dataset, keys, workers, partial(_fill, slots)), slots, pin, keys.accumulate)
 
@@ -107,7 +107,7 @@ class WholeImages:
 
     def __iter__(self) -> Iterator[Batch]:
         """Raises a sample's UserError when its turn comes."""
-        return (batch for batches in _raising(self.loader) for batch in batches)
+        return (batch for batches in _raising(_started(self.loader)) for batch in batches)
 
 
 def _loader(
@@ -127,6 +127,19 @@ def _loader(
         worker_init_fn=_start_worker,
         persistent_workers=persistent_workers,
     )
+
+
+def _started(loader: DataLoader) -> Iterator[Any]:
+    """The loader's iterator, which tells that a worker has died where its batch is missed, and nowhere else.
+
+    torch would raise that in the midst of whatever the main thread does by then, such as half an optimizer step.
+    """
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    before = signal.getsignal(signal.SIGCHLD)
+    iterator = iter(loader)
+    signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+    return iterator
 
 
 def _start_worker(worker: int) -> None:
@@ -172,7 +185,7 @@ def _ahead(loader: DataLoader, slots: Slots, pin: bool, used: int) -> Iterator[B
     Pinned memory is filled by it, and to let go of a tensor is to let go of the interpreter: on busy cores the main
     thread would have it back only after milliseconds.
     """
-    iterator = iter(loader)  # here, since only the main thread can watch over workers
+    iterator = _started(loader)
     device = torch.cuda.current_device() if pin else None
     ready: queue.Queue = queue.Queue(maxsize=1)
     left = threading.Event()
