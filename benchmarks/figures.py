@@ -1,4 +1,4 @@
-"""Draws the README's pictures: python benchmarks/figures.py RUN FIGURE.png [--split S] [--images 0 40 ...]
+"""Draws the README's pictures: python benchmarks/figures.py RUN FIGURE.jpg [--split S] [--images 0 40 ...]
 
 Rows of image, truth, prediction and errors (white; grey where the truth is ignored), with a legend.
 """
@@ -6,6 +6,7 @@ Rows of image, truth, prediction and errors (white; grey where the truth is igno
 import argparse
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 import segdla
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     parser.add_argument("--split", default="test")
     parser.add_argument("--images", type=int, nargs="+", default=[0], help="positions in the split")
+    parser.add_argument("--scale", type=float, default=1, help="of the figure")
     args = parser.parse_intermixed_args()
 
     segmenter = segdla.load(args.run)
@@ -37,7 +39,8 @@ def main() -> None:
         prediction = segmenter.predict(image)
         pictures = (colorize(ids, segmenter.palette) for ids in (target, prediction))
         rows.append(np.hstack([image, *pictures, errors(target, prediction)]))
-    write_image(args.figure, beside(np.vstack(rows), legend(segmenter.classes, segmenter.palette)))
+    figure = cv2.resize(np.vstack(rows), None, fx=args.scale, fy=args.scale, interpolation=cv2.INTER_AREA)
+    write_image(args.figure, beside(figure, legend(segmenter.classes, segmenter.palette)))
 
 
 if __name__ == "__main__":
