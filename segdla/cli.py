@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from segdla.errors import PeerError, UserError
 
-_PATIENCE = 5.0  # seconds
+_PATIENCE = 4.0  # seconds
 
 
 class _Parser(argparse.ArgumentParser):

@@ -7,6 +7,8 @@ import sys
 
 import torch
 
+from segdla import cli
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["segdla.build.training", "conftest", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.backends.backend_agg"]
@@ -37,6 +39,7 @@ def run_together(work, *args, world_size=2, timeout=60):
 
 def _run(work, args, rank, world_size, port):
     torch.set_num_threads(1)
+    cli._PATIENCE = 0  # nobody is there to end the others while they wait
     if world_size > 1:
         os.environ.update(
             RANK=str(rank),
