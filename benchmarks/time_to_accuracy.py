@@ -77,7 +77,9 @@ def score(network: nn.Module, settings: config.Config, source: Source) -> float:
     return float(confusion.scores(source.classes.names)["mean_iou"])
 
 
-def train(name: str, settings: config.Config, sources: dict[str, Source], minutes: float, lr: float) -> dict:
+def train(
+    name: str, settings: config.Config, sources: dict[str, Source], minutes: float, lr: float, evaluations: int
+) -> tuple[nn.Module, dict]:
     t, source = settings.train, sources["train"]
     network = contender(name, settings, len(source.classes)).to(memory_format=torch.channels_last).train()
     weights = torch.tensor(class_weights(settings.loss, source))
@@ -95,20 +97,14 @@ def train(name: str, settings: config.Config, sources: dict[str, Source], minute
         optimizer.zero_grad()
         steps += 1
         spent += (time.process_time() - started) / threads
-        if spent >= budget * (len(curve) + 1) / EVALUATIONS:
-            curve.append(
-                {"minutes": spent / 60, "steps": steps, "val_mean_iou": score(network, settings, sources["val"])}
-            )
-            print(f"{name:22} {spent / 60:5.1f} min  step {steps:5}  val mIoU {100 * curve[-1]['val_mean_iou']:.1f}")
+        if spent >= budget * (len(curve) + 1) / evaluations:
+            reached = score(network, settings, sources["val"])
+            curve.append({"minutes": spent / 60, "steps": steps, "val_mean_iou": reached})
+            print(f"{name:22} {spent / 60:5.1f} min  step {steps:5}  val mIoU {100 * reached:.1f}", flush=True)
         if spent >= budget:
             break
-    return {
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "lr": lr,
-        "steps": steps,
-        "curve": curve,
-        "test_mean_iou": score(network, settings, sources["test"]),
-    }
+    parameters = sum(p.numel() for p in network.parameters())
+    return network, {"parameters": parameters, "lr": lr, "steps": steps, "curve": curve}
 
 
 def draw(results: dict[str, dict], path: Path) -> None:
@@ -138,9 +134,10 @@ def main() -> None:
     results = json.loads(record.read_text(encoding="utf-8"))["contenders"] if record.exists() else {}
     sources = {split: cached(settings, open_split(settings, split), split) for split in ("train", "val", "test")}
     for name in args.contenders:  # each is kept as soon as it is there: these are hours
-        pilots = [train(name, settings, sources, args.minutes / 10, lr) for lr in LEARNING_RATES]
+        pilots = [train(name, settings, sources, args.minutes / 10, lr, evaluations=1)[1] for lr in LEARNING_RATES]
         lr = max(pilots, key=lambda pilot: pilot["curve"][-1]["val_mean_iou"])["lr"]
-        results[name] = train(name, settings, sources, args.minutes, lr)
+        network, result = train(name, settings, sources, args.minutes, lr, EVALUATIONS)
+        results[name] = {**result, "pilots": pilots, "test_mean_iou": score(network, settings, sources["test"])}
         write(record.stem, {"minutes": args.minutes, "config": args.config, **machine(CPU), "contenders": results})
     draw(results, Path("docs/time_to_accuracy.png"))
 
