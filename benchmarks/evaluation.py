@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdla import build, config
+from segdla.build.predictor import predictor
 from segdla.data.dataset import Classes, SegmentationDataset
 from segdla.data.loader import WholeImages
 from segdla.evaluation import evaluate
 from segdla.inference.predictors import _resize_images, flip, in_precision, maps_of, multiscale, segment
 from segdla.metrics import ConfusionMatrix
-from segdla.trained import Trained, predictor
 
 RESULTS = Path(__file__).parent / "results"
 SIZE, CLASSES, SCALES = (1024, 2048), 19, (0.5, 0.75, 1.0, 1.25, 1.5)
@@ -204,7 +204,7 @@ def whole_evaluation(stride: int, images: int) -> dict[str, float]:
     network = build.model(settings, CLASSES).to(CPU, memory_format=torch.channels_last).eval()
     batches = list(WholeImages(SegmentationDataset(Noise(images)), 1, workers=0, pin=False))
     logits = in_precision(network.logits, CPU, "fp32")
-    predict = predictor(Trained(logits, stride, settings, {}, Path(), CPU, "fp32"))
+    predict = predictor(logits, stride, settings.eval)
 
     @torch.inference_mode()
     def forward():

@@ -9,7 +9,7 @@ def load(
     *,
     multiscale=False,
     flip=False,
-    window="auto",
+    window=None,
     precision=None,
     compile=False,
     runs="runs",
@@ -20,7 +20,8 @@ def load(
     ``runs``; before there is one, the small network for street scenes that comes along.
     device: ``auto`` (CUDA, else MPS, else the CPU), or a torch device.
     multiscale: True for the scales of the run's ``eval.scales``, or the scales. flip: the mirrored image too.
-    window: (height, width) to see images by overlapping windows; ``auto``: only where they are large; None: never.
+    window: (height, width) to see images by overlapping windows; ``whole``: never; ``auto``: only where they are large;
+    None is what the run's ``eval.window`` says, ``auto`` unless set.
     precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; None is what the run was trained in. Where the device lacks it,
     the nearest that it has is used. compile: a minute or more at the start, faster then, for images of any size.
 

@@ -1,6 +1,6 @@
 """A trained network as one object: images in, whatever holds them, and class ids, scores or colours out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,8 @@ from segdla.build.memory import is_lack_of_memory
 from segdla.data.images import read_image
 from segdla.errors import UserError
 from segdla.inference.predictors import Predictor
-from segdla.trained import Trained, open_trained, predictor, scorer
+from segdla.trained import Trained, open_trained
 from segdla.visualize import colorize
-
-LARGE = 2160 * 3840  # pixels: seen whole, DLA-34 at stride 2 takes 4 GB for as many in float32
-LARGE_WINDOW = (1024, 2048)
 
 
 @dataclass(frozen=True)
@@ -27,14 +24,12 @@ class Segmenter:
     """A trained network that predicts, from several threads at once if you like.
 
     An image is an array (H,W,3) RGB or (H,W) grey, uint8, a PIL image, or a path; of any size. ``scales`` of it are
-    summed over. ``window`` (height, width): what is seen at a time, by overlapping windows; None for the whole image;
-    ``auto`` for windows of ``LARGE_WINDOW`` where the largest scale has more than ``LARGE`` pixels.
+    summed over. What is seen at a time, the whole image or windows of it, is ``trained.config.eval.window``'s to say.
     """
 
     trained: Trained
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
-    window: tuple[int, int] | Literal["auto"] | None = "auto"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -57,7 +52,7 @@ class Segmenter:
 
         Raises UserError where an image is none.
         """
-        return _each(partial(self._run, predictor), image)
+        return _each(partial(self._run, self.trained.predictor), image)
 
     def scores(self, image: Any) -> np.ndarray | list[np.ndarray]:
         """Probabilities (C,H,W) float32 at the image's size, each pixel's adding up to 1; ``predict`` is their argmax.
@@ -65,7 +60,7 @@ class Segmenter:
         Over scales and mirrored images they are averaged as ``eval.merge`` of the run says: ``probs`` is the mean,
         ``logprobs`` and ``logits`` the geometric mean, normalised. Of a list, a list.
         """
-        return _each(partial(self._run, scorer), image)
+        return _each(partial(self._run, self.trained.scorer), image)
 
     def colorize(self, image: Any) -> np.ndarray | list[np.ndarray]:
         """Colours (H,W,3) RGB uint8 of the class ids (H,W) that ``predict`` gave, or of those that it gives an image.
@@ -75,7 +70,7 @@ class Segmenter:
 
         def colored(one: Any) -> np.ndarray:
             are_ids = isinstance(one, np.ndarray) and one.ndim == 2
-            return colorize(one if are_ids else self._run(predictor, one), self.palette)
+            return colorize(one if are_ids else self._run(self.trained.predictor, one), self.palette)
 
         return _each(colored, image)
 
@@ -90,13 +85,10 @@ class Segmenter:
         return f"Segmenter({self.path}, {len(self.classes)} classes, {self.device})"
 
     @torch.inference_mode()
-    def _run(self, make: Any, image: Any) -> np.ndarray:
+    def _run(self, make: Callable[..., Predictor], image: Any) -> np.ndarray:
         pixels = as_rgb(image)
         height, width = pixels.shape[:2]
-        window = self.window
-        if window == "auto":
-            window = LARGE_WINDOW if height * width * max(self.scales) ** 2 > LARGE else None
-        run: Predictor = make(self.trained, scales=self.scales, with_flip=self.flip, window=window)
+        run = make(self.scales, self.flip)
         try:
             images = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.device)  # (1,3,H,W)
             return run(images)[0].cpu().numpy()
@@ -115,7 +107,7 @@ def load(
     *,
     multiscale: bool | Sequence[float] = False,
     flip: bool = False,
-    window: tuple[int, int] | Literal["auto"] | None = "auto",
+    window: tuple[int, int] | Literal["auto", "whole"] | None = None,
     precision: str | None = None,
     compile: bool = False,
     runs: str | Path = "runs",
@@ -123,13 +115,15 @@ def load(
     """The network of a run, a file, OWNER/NAME of the hub, or (None) of the newest run; see ``segdla.load``."""
     if not isinstance(multiscale, bool) and not (_are_numbers(multiscale) and min(multiscale) > 0):
         raise UserError(f"multiscale={multiscale!r}: give True, False or scales above 0, such as (0.5, 1, 1.5)")
-    if window not in ("auto", None) and not (_are_numbers(window) and len(window) == 2 and min(window) >= 1):
-        raise UserError(f"window={window!r}: give (height, width) in pixels, None for whole images, or 'auto'")
+    if window not in ("auto", "whole", None) and not (_are_numbers(window) and len(window) == 2 and min(window) >= 1):
+        raise UserError(f"window={window!r}: give (height, width) in pixels, 'whole' for whole images, or 'auto'")
     overrides = [f"train.precision={precision}"] * bool(precision) + ["eval.compile=true"] * compile
+    if window is not None:
+        overrides.append(f"eval.window={window if isinstance(window, str) else list(window)}")
     trained = open_trained(place, device, Path(runs), overrides)
     by_config = trained.config.eval.scales if multiscale else (1.0,)
     scales = by_config if isinstance(multiscale, bool) else tuple(map(float, multiscale))
-    return Segmenter(trained, scales, flip, tuple(window) if isinstance(window, list) else window)
+    return Segmenter(trained, scales, flip)
 
 
 def _are_numbers(given: Any) -> bool:

@@ -2,33 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from segdla import build
 from segdla import config as configs
 from segdla.build.learning import compiled
+from segdla.build.predictor import predictor, scorer
 from segdla.checkpoint import find_checkpoint, read_weights
 from segdla.config import Config
 from segdla.errors import UserError
 from segdla.export import SUFFIXES, open_exported
-from segdla.inference.predictors import (
-    Maps,
-    Predictor,
-    flip,
-    in_precision,
-    maps_of,
-    multiscale,
-    segment,
-    sliding_window,
-)
-from segdla.inference.scores import classify
+from segdla.inference.predictors import Predictor, in_precision
 from segdla.models.fold import folded
-from segdla.models.segmenter import at_image_size
 
 
 @dataclass(frozen=True)
@@ -54,6 +42,14 @@ class Trained:
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
         return tuple(map(tuple, self.card["palette"]))
+
+    def predictor(self, scales: tuple[float, ...] = (1.0,), with_flip: bool = False) -> Predictor:
+        """A function from images (B,3,H,W) to class ids (B,H,W) uint8."""
+        return predictor(self.logits, self.stride, self.config.eval, scales, with_flip)
+
+    def scorer(self, scales: tuple[float, ...] = (1.0,), with_flip: bool = False) -> Predictor:
+        """A function from images (B,3,H,W) to probabilities (B,C,H,W); ``predictor`` decides for the highest."""
+        return scorer(self.logits, self.stride, self.config.eval, scales, with_flip)
 
 
 def open_trained(
@@ -89,58 +85,3 @@ def open_trained(
     forward = compiled(network.logits, on, dynamic=True) if config.eval.compile else network.logits
     logits = in_precision(forward, on, precision)
     return Trained(logits, network.output_stride, config, checkpoint.card, checkpoint.path, on, precision)
-
-
-def predictor(
-    trained: Trained,
-    *,
-    scales: tuple[float, ...] = (1.0,),
-    with_flip: bool = False,
-    window: tuple[int, int] | None = None,
-) -> Predictor:
-    """What a network becomes at test time: a function from images (B,3,H,W) to class ids (B,H,W) uint8."""
-    if _seen_once(trained, scales, with_flip, window):
-        return lambda images: classify(_full_size(trained, images))
-    return partial(
-        segment, _maps(trained, scales, with_flip, window), conclude=classify, low_memory=trained.config.eval.low_memory
-    )
-
-
-def scorer(
-    trained: Trained,
-    *,
-    scales: tuple[float, ...] = (1.0,),
-    with_flip: bool = False,
-    window: tuple[int, int] | None = None,
-) -> Predictor:
-    """A function from images (B,3,H,W) to probabilities (B,C,H,W), the highest of which is what ``predictor`` decides.
-
-    Over scales and mirrored images they are the mean where ``eval.merge`` is probs, else the normalised geometric mean.
-    """
-    if _seen_once(trained, scales, with_flip, window):
-        return lambda images: _full_size(trained, images).softmax(dim=1)
-    num_maps = len(scales) * (2 if with_flip else 1)  # windows share a pixel out, so that all of them are one map
-
-    def mean(total: Tensor) -> Tensor:
-        total = total / num_maps
-        return total if trained.config.eval.merge == "probs" else total.softmax(dim=1)
-
-    return partial(
-        segment, _maps(trained, scales, with_flip, window), conclude=mean, low_memory=trained.config.eval.low_memory
-    )
-
-
-def _seen_once(trained: Trained, scales: tuple[float, ...], with_flip: bool, window: tuple[int, int] | None) -> bool:
-    return scales == (1.0,) and not with_flip and window is None and not trained.config.eval.low_memory
-
-
-def _full_size(trained: Trained, images: Tensor) -> Tensor:
-    return at_image_size(trained.logits(images), trained.stride, tuple(images.shape[-2:]))
-
-
-def _maps(trained: Trained, scales: tuple[float, ...], with_flip: bool, window: tuple[int, int] | None) -> Maps:
-    maps = maps_of(trained.logits, trained.stride, trained.config.eval.merge)
-    if with_flip:
-        maps = flip(maps)
-    maps = multiscale(maps, scales)
-    return sliding_window(maps, window, trained.config.eval.overlap) if window is not None else maps

@@ -12,7 +12,7 @@ from conftest import NAMES, photo, write
 from PIL import Image
 
 import segdla
-from segdla import segmenter as room
+from segdla.build import predictor as room
 from segdla.errors import UserError
 from segdla.visualize import colorize
 
@@ -116,7 +116,7 @@ def test_only_large_images_are_seen_by_windows(checkpoint, monkeypatch):
     monkeypatch.setattr(room, "LARGE", 40 * 60)
     monkeypatch.setattr(room, "LARGE_WINDOW", (32, 32))
     image, large = photo(40, 60), photo(40, 61)
-    auto, whole, windows = (segdla.load(checkpoint, "cpu", window=w) for w in ("auto", None, (32, 32)))
+    auto, whole, windows = (segdla.load(checkpoint, "cpu", window=w) for w in ("auto", "whole", (32, 32)))
     np.testing.assert_array_equal(auto.scores(image), whole.scores(image))
     np.testing.assert_array_equal(auto.scores(large), windows.scores(large))
     assert not np.array_equal(whole.scores(large), windows.scores(large))

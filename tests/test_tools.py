@@ -55,6 +55,17 @@ def test_single_scale_score_is_the_one_of_training(trained, tool):
     assert result["mean_iou"] == pytest.approx(read_weights(trained / "best.safetensors").card["scores"]["mean_iou"])
 
 
+def test_training_validates_as_the_config_says_that_images_are_seen(tool, two_folders, tmp_path):
+    assert tool("train")(two_folders, "eval.window=[24, 32]", "--name", "windows") == 0
+    run = tmp_path / "runs" / "windows"
+    assert tool("test")(run) == tool("test")(run, "eval.window=whole") == 0
+    windows, whole = (
+        json.loads((run / f"{name}.json").read_text(encoding="utf-8")) for name in ("eval_val_window", "eval_val")
+    )
+    assert windows["mean_iou"] == pytest.approx(read_weights(run / "best.safetensors").card["scores"]["mean_iou"])
+    assert windows["iou"] != whole["iou"]
+
+
 def test_evaluating_again_overwrites_nothing(trained, tool):
     assert tool("test")(trained) == tool("test")(trained, "eval.merge=probs") == 0
     assert (trained / "eval_val.json").is_file() and (trained / "eval_val-2.json").is_file()

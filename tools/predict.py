@@ -13,7 +13,6 @@ from segdla.prediction import Tally, predict_files
 from segdla.prediction.inputs import find_inputs
 from segdla.prediction.outputs import KINDS, Output, is_output
 from segdla.report import console, ticking
-from segdla.segmenter import LARGE, LARGE_WINDOW
 
 USUAL = ("color", "overlay")
 
@@ -41,13 +40,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--no-legend", action="store_true", help="none in the overlays")
     made.add_argument("--multiscale", action="store_true", help="sum over eval.scales (0.5 to 1.5)")
     made.add_argument("--flip", action="store_true", help="sum over the mirrored image too")
-    height, width = LARGE_WINDOW
     made.add_argument(
         "--window",
         type=cli.positive,
         nargs=2,
         metavar=("H", "W"),
-        help=f"see images by overlapping windows (default: by {height} {width}, above {LARGE / 1e6:.1f} megapixels)",
+        help="see images by overlapping windows (default: the run's eval.window, auto: above 8.3 megapixels)",
     )
     made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
@@ -80,7 +78,7 @@ def predict(args: argparse.Namespace) -> int:
         args.device,
         multiscale=args.multiscale,
         flip=args.flip,
-        window=tuple(args.window) if args.window else "auto",
+        window=tuple(args.window) if args.window else None,
         runs=args.runs,
     )
     trained = segmenter.trained

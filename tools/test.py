@@ -26,7 +26,7 @@ from segdla.evaluation.official import OfficialScore
 from segdla.evaluation.submission import Submission
 from segdla.metrics import ConfusionMatrix
 from segdla.report import console, progress, score_table, write_json
-from segdla.trained import Trained, open_trained, predictor
+from segdla.trained import Trained, open_trained
 from segdla.visualize import write_image, write_palette
 
 
@@ -37,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--split", default="val", choices=("train", "val", "test"), help="default: val")
     made.add_argument("--multiscale", action="store_true", help="sum over eval.scales (0.5 to 1.5)")
     made.add_argument("--flip", action="store_true", help="sum over the mirrored image too")
-    made.add_argument("--window", type=cli.positive, nargs=2, metavar=("H", "W"), help="predict by overlapping windows")
+    made.add_argument(
+        "--window", type=cli.positive, nargs=2, metavar=("H", "W"), help="predict by overlapping windows (eval.window)"
+    )
     made.add_argument("--save-masks", type=Path, metavar="DIR", help="write class-id and coloured PNGs here")
     made.add_argument(
         "--submission", type=Path, metavar="ZIP", help="write what the Cityscapes server takes; call again to go on"
@@ -92,13 +94,13 @@ def main(args: argparse.Namespace) -> int:
 def score(args: argparse.Namespace) -> int:
     if args.checkpoint and "=" in args.checkpoint and not Path(args.checkpoint).exists():  # only overrides were given
         args.checkpoint, args.overrides = None, [args.checkpoint, *args.overrides]
-    trained = open_trained(args.checkpoint, args.device, args.runs, args.overrides, as_trained=True)
+    overrides = [*args.overrides, *([f"eval.window={args.window}"] if args.window else [])]
+    trained = open_trained(args.checkpoint, args.device, args.runs, overrides, as_trained=True)
     if trained.path == SHIPPED:
         console.print(named(trained.path), soft_wrap=True)
     settings = trained.config
     source = open_source(args, trained)
     scales = settings.eval.scales if args.multiscale else (1.0,)
-    window = tuple(args.window) if args.window else None
     how = {
         "checkpoint": str(trained.path),
         "step": trained.card["step"],
@@ -108,7 +110,7 @@ def score(args: argparse.Namespace) -> int:
         "images": len(source),
         "scales": list(scales),
         "flip": args.flip,
-        "window": window,
+        "window": settings.eval.window,
         "overlap": settings.eval.overlap,
         "merge": settings.eval.merge,
         "precision": trained.precision,
@@ -117,7 +119,7 @@ def score(args: argparse.Namespace) -> int:
     submission = None
     if args.submission:
         submission = distributed.on_main(lambda: Submission(args.submission, source, trained.path, how))
-    predict = predictor(trained, scales=scales, with_flip=args.flip, window=window)
+    predict = trained.predictor(scales, args.flip)
     computed = build.computed_in(settings.train.precision, trained.precision, trained.device)
     on = f"{settings.data.dataset} {args.split}, {len(source)} images, {trained.device}, {computed}"
     console.print(f"{trained.path} on {on}", soft_wrap=True)
@@ -169,7 +171,7 @@ def score(args: argparse.Namespace) -> int:
 
 def tell(args: argparse.Namespace, checkpoint: Path, scores: dict[str, Any], how: dict[str, Any]) -> None:
     """Show the scores, and keep them as JSON beside the checkpoint; of one from the hub or the package, here."""
-    options = {"multiscale": args.multiscale, "flip": args.flip, "window": bool(args.window)}
+    options = {"multiscale": args.multiscale, "flip": args.flip, "window": not isinstance(how["window"], str)}
     named = {"multiscale": f"{len(how['scales'])} scales", "flip": "flip", "window": "windows"}
     chosen = [name for name, on in options.items() if on]
     said = " + ".join(named[name] for name in chosen) or "single scale"

@@ -13,6 +13,7 @@ from segdla import config as configs
 from segdla.build import learning
 from segdla.build.data import cached, open_split
 from segdla.build.memory import answering_memory
+from segdla.build.predictor import predictor
 from segdla.checkpoint import BEST, CONFIG, occupied, read_training, save_text
 from segdla.config import Config
 from segdla.data.check import quick_check
@@ -21,6 +22,7 @@ from segdla.data.loader import TrainingKeys, training_batches
 from segdla.data.transforms import TrainingTransform
 from segdla.engine.state import Plan, Training
 from segdla.errors import UserError
+from segdla.inference.predictors import in_precision
 from segdla.models.macs import count_macs
 from segdla.models.weights import load_weights, read_state_dict
 from segdla.report import RunLog, console
@@ -50,8 +52,8 @@ def memory_remedy(config: Config) -> str:
     t, (height, width) = config.train, config.data.crop
     return (
         f"raise train.accumulate (now {t.accumulate}: the step in smaller parts), or lower data.crop (now "
-        f"{height}x{width}) or train.batch_size (now {t.batch_size}); while validating, eval.batch_size (now "
-        f"{config.eval.batch_size}) or the validation images' size"
+        f"{height}x{width}) or train.batch_size (now {t.batch_size}); while validating, set eval.window=[512, 512], or "
+        f"lower eval.batch_size (now {config.eval.batch_size})"
     )
 
 
@@ -218,6 +220,7 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
                 objective,
                 training_batches(dataset, keys, build.num_workers(config), on.type == "cuda"),
                 build.whole_images(config, validation, on),
+                predictor(in_precision(training.kept.logits, on, computing), config.model.output_stride, config.eval),
                 entered,
                 card,
                 plan,

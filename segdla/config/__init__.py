@@ -124,6 +124,9 @@ class EvalConfig(Section):
     merge: Literal["logprobs", "probs", "logits"] = "logprobs"
     """What is summed over scales, flips and windows: log-softmax (the authors'), softmax, or raw logits. The first and
     the last choose the same classes."""
+    window: tuple[PositiveInt, PositiveInt] | Literal["auto", "whole"] = "auto"
+    """What the network sees at a time, (height, width), by overlapping windows; whole: the image, whatever its size;
+    auto: windows of 1024x2048 of images above 8.3 megapixels (at the largest scale), else the whole one."""
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
     """Share of a window that its neighbour covers too, and in which one fades into the other."""
     low_memory: bool = False

@@ -18,8 +18,7 @@ from segdla.engine.step import Loss, take_step
 from segdla.engine.stop import StopSignal, until_stopped
 from segdla.errors import UserError
 from segdla.evaluation import evaluate
-from segdla.inference.predictors import in_precision
-from segdla.inference.scores import classify
+from segdla.inference.predictors import Predictor
 from segdla.report import RunLog, console
 
 _NUM_SAMPLES = 4  # pictures of an evaluation
@@ -32,6 +31,7 @@ def train(
     loss: Loss,
     batches: Iterable[Batch],
     validation: WholeImages,
+    segment: Predictor,
     log: RunLog | None,
     card: dict[str, Any],
     plan: Plan,
@@ -39,7 +39,8 @@ def train(
     """Train from ``training.step`` to ``plan.num_steps``; True when all is done, False when a signal stopped it.
 
     ``learner`` is ``training.model`` as it trains: compiled, or replicated over devices, or itself. ``batches`` go on
-    from ``training.step``, ``plan.accumulate`` of them a step. The state to resume from is saved every
+    from ``training.step``, ``plan.accumulate`` of them a step. ``segment`` makes class ids of validation images, by
+    ``training.kept``. The state to resume from is saved every
     ``plan.save_every`` steps, before and after each evaluation, and before an unreadable image's UserError is raised,
     so that none of that can be lost; the weights of the best mIoU are saved with ``card`` in them. ``log`` is None in
     all but one of several processes: it writes, they compute.
@@ -51,7 +52,7 @@ def train(
             due = training.step == plan.num_steps or (rest == 0 and epoch % plan.eval_every == 0)
             if due and training.evaluated != training.step:
                 try:
-                    validate(training, validation, log, card, plan)
+                    validate(training, validation, segment, log, card, plan)
                 except RuntimeError:
                     if not stop.requested:  # else the signal went to the loader's workers too, and they are gone
                         raise
@@ -159,7 +160,14 @@ def _remedy(training: Training, plan: Plan) -> str:
     return words
 
 
-def validate(training: Training, images: WholeImages, log: RunLog | None, card: dict[str, Any], plan: Plan) -> None:
+def validate(
+    training: Training,
+    images: WholeImages,
+    segment: Predictor,
+    log: RunLog | None,
+    card: dict[str, Any],
+    plan: Plan,
+) -> None:
     """Score whole images, keep the weights if they are the best so far, and report."""
     samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     seen = 0
@@ -175,10 +183,7 @@ def validate(training: Training, images: WholeImages, log: RunLog | None, card: 
     search_fastest(False)
     distributed.share_buffers(network)
     names = card["classes"]
-    forward = in_precision(network, plan.device, plan.precision)
-    confusion = evaluate(
-        lambda batch: classify(forward(batch)), images, len(names), plan.device, sample if log is not None else None
-    )
+    confusion = evaluate(segment, images, len(names), plan.device, sample if log is not None else None)
     scores = confusion.scores(names)
     if math.isnan(scores["mean_iou"]):
         raise UserError("the validation split has no labelled pixel, so nothing can be scored; check its masks")

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
 from segdla import build, config, engine
+from segdla.build.predictor import predictor
 from segdla.checkpoint import BEST, read_weights
 from segdla.data.dataset import SegmentationDataset
 from segdla.data.loader import Batch, TrainingKeys, WholeImages, training_batches
@@ -27,7 +27,6 @@ from segdla.inference.scores import classify
 from segdla.losses import cross_entropy
 from segdla.metrics import ConfusionMatrix
 from segdla.report import RunLog
-from segdla.trained import Trained, predictor
 
 NAMES, PALETTE = ("a", "b"), ((0, 0, 0), (255, 255, 255))
 
@@ -67,6 +66,7 @@ def run(folder, training, num_steps=8, source=None, loss=cross_entropy, **change
             loss,
             source or batches(num_steps, first=training.step),
             Validation(batches(2)),
+            lambda images: classify(training.kept(images)),
             log,
             {"classes": NAMES, "protocol": ""},
             Plan(folder, torch.device("cpu"), **plan),
@@ -398,11 +398,10 @@ def test_predictor_without_options_is_the_model_itself():
     settings = config.parse({"data": {"dataset": "scenes"}}, ["model.backbone=dla46_c", "model.output_stride=8"])
     network = build.model(settings, 9).eval()
     images = torch.randint(0, 256, (1, 3, 40, 56), dtype=torch.uint8)
-    trained = Trained(network.logits, 8, settings, {}, Path(), torch.device("cpu"), "fp32")
     with torch.no_grad():
-        ids = predictor(trained)(images)
+        ids = predictor(network.logits, 8, settings.eval)(images)
         assert torch.equal(ids, network(images).argmax(1).to(torch.uint8))
-        assert predictor(trained, with_flip=True)(images).shape == (1, 40, 56)
+        assert predictor(network.logits, 8, settings.eval, with_flip=True)(images).shape == (1, 40, 56)
 
 
 def test_an_absent_device_is_answered():
