@@ -3,8 +3,8 @@
 From scratch: DLA-34 and DLA-46-C at output stride 4 beside segmentation-models-pytorch's U-Net and FPN over ResNet-18,
 with the same crops in the same order, loss, optimizer, schedule, precision and memory layout, one after the other. Each
 at the learning rate that served it best in a tenth of the time. The clock is the processor time that training took,
-over the number of threads: it stands still while the network is evaluated, and other work on the machine does not drive
-it (set OMP_WAIT_POLICY=PASSIVE, or threads that wait do). Writes results/time_to_accuracy.json and
+over the number of threads: it stands still while crops are made and the network is evaluated, and other work on the
+machine does not drive it (set OMP_WAIT_POLICY=PASSIVE, or threads that wait do). Writes results/time_to_accuracy.json and
 docs/time_to_accuracy.png.
 """
 
@@ -66,7 +66,7 @@ def crops(settings: config.Config, source: Source) -> Iterator[Batch]:
     transform = TrainingTransform(settings.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.balance, a.transforms)
     dataset = SegmentationDataset(source, transform, settings.train.seed)
     keys = TrainingKeys(len(dataset), settings.train.batch_size, 10**9, settings.train.seed)
-    return training_batches(dataset, keys, workers=0, pin=False)  # in this process, whose time is the clock
+    return training_batches(dataset, keys, workers=1, pin=False)
 
 
 def score(network: nn.Module, settings: config.Config, source: Source) -> float:
