@@ -1,17 +1,19 @@
 """Accuracy over training time on CamVid: python benchmarks/time_to_accuracy.py --camvid DIR [--minutes 60]
 
 From scratch: DLA-34 and DLA-46-C at output stride 4 beside segmentation-models-pytorch's U-Net and FPN over ResNet-18,
-with the same crops in the same order, loss, optimizer, schedule, precision and memory layout, one after the other. Each
-at the learning rate that served it best in a tenth of the time. The clock is the processor time that training took,
-over the number of threads: it stands still while crops are made and the network is evaluated, and other work on the
-machine does not drive it (set OMP_WAIT_POLICY=PASSIVE, or threads that wait do). Writes results/time_to_accuracy.json and
+with the same crops in the same order, loss, optimizer, schedule, precision and memory layout. Each at the learning rate
+that served it best in a tenth of the time. Time is counted in steps: how long one takes is measured first, with the
+contenders alternating on a machine that does nothing else, and kept in the record; what the machine does later changes
+no result. Making crops and evaluating do not count. Writes results/time_to_accuracy.json, from which it goes on, and
 docs/time_to_accuracy.png.
 """
 
 import argparse
 import json
+import statistics
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -31,6 +33,7 @@ from segdla.inference.scores import classify
 
 CPU = torch.device("cpu")
 EVALUATIONS = 8
+ROUNDS = 15
 LEARNING_RATES = (0.001, 0.004)
 
 
@@ -77,43 +80,63 @@ def score(network: nn.Module, settings: config.Config, source: Source) -> float:
     return float(confusion.scores(source.classes.names)["mean_iou"])
 
 
+class Learner:
+    """A contender in training."""
+
+    def __init__(self, name: str, settings: config.Config, loss: nn.CrossEntropyLoss):
+        self.loss = loss
+        self.network = contender(name, settings, len(loss.weight)).to(memory_format=torch.channels_last).train()
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.network, settings.train), fused=True)
+        self.forward = in_precision(self.network, CPU, settings.train.precision)
+
+    def step(self, batch: Batch, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.loss(self.forward(batch.images), batch.targets.long()).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def seconds_a_step(settings: config.Config, source: Source, loss: nn.CrossEntropyLoss) -> dict[str, float]:
+    learners = {name: Learner(name, settings, loss) for name in CONTENDERS}
+    taken: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    for number, batch in enumerate(islice(crops(settings, source), 1 + ROUNDS)):
+        for name, learner in learners.items():
+            started = time.perf_counter()
+            learner.step(batch, 1e-4)
+            if number:  # the first takes longer
+                taken[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
 def train(
-    name: str, settings: config.Config, sources: dict[str, Source], minutes: float, lr: float, evaluations: int
+    name: str,
+    settings: config.Config,
+    sources: dict[str, Source],
+    loss: nn.CrossEntropyLoss,
+    steps: int,
+    lr: float,
+    evaluations: int,
 ) -> tuple[nn.Module, dict]:
-    t, source = settings.train, sources["train"]
-    network = contender(name, settings, len(source.classes)).to(memory_format=torch.channels_last).train()
-    weights = torch.tensor(class_weights(settings.loss, source))
-    optimizer = torch.optim.AdamW(parameter_groups(network, t), fused=True)
-    forward = in_precision(network, CPU, t.precision)
-    budget, threads = 60 * minutes, torch.get_num_threads()
-    spent, steps, curve = 0.0, 0, []
-    for batch in crops(settings, source):
-        started = time.process_time()
-        share = min(1.0, 0.01 + 0.99 * steps / t.warmup_steps) * (1 - spent / budget) ** t.power
-        for group in optimizer.param_groups:
-            group["lr"] = lr * share
-        F.cross_entropy(forward(batch.images), batch.targets.long(), weights, ignore_index=IGNORE_INDEX).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        steps += 1
-        spent += (time.process_time() - started) / threads
-        if spent >= budget * (len(curve) + 1) / evaluations:
-            reached = score(network, settings, sources["val"])
-            curve.append({"minutes": spent / 60, "steps": steps, "val_mean_iou": reached})
-            print(f"{name:22} {spent / 60:5.1f} min  step {steps:5}  val mIoU {100 * reached:.1f}", flush=True)
-        if spent >= budget:
-            break
-    parameters = sum(p.numel() for p in network.parameters())
-    return network, {"parameters": parameters, "lr": lr, "steps": steps, "curve": curve}
+    t, learner = settings.train, Learner(name, settings, loss)
+    curve = []
+    for done, batch in enumerate(islice(crops(settings, sources["train"]), steps)):
+        learner.step(batch, lr * min(1.0, 0.01 + 0.99 * done / t.warmup_steps) * (1 - done / steps) ** t.power)
+        if (done + 1) * evaluations // steps > len(curve):
+            reached = score(learner.network, settings, sources["val"])
+            curve.append({"step": done + 1, "val_mean_iou": reached})
+            print(f"{name:22} step {done + 1:5} of {steps}  val mIoU {100 * reached:.1f}", flush=True)
+    parameters = sum(p.numel() for p in learner.network.parameters())
+    return learner.network, {"parameters": parameters, "lr": lr, "steps": steps, "curve": curve}
 
 
-def draw(results: dict[str, dict], path: Path) -> None:
+def draw(results: dict[str, dict], seconds: dict[str, float], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axis = figure.subplots()
     for name, result in results.items():
-        points = [(point["minutes"], 100 * point["val_mean_iou"]) for point in result["curve"]]
+        points = [(point["step"] * seconds[name] / 60, 100 * point["val_mean_iou"]) for point in result["curve"]]
         axis.plot(*zip(*points, strict=True), marker=".", label=f"{name}: test {100 * result['test_mean_iou']:.1f}")
     axis.set(xlabel="minutes of training on two cores", ylabel="mIoU on the validation images")
     axis.legend()
@@ -130,16 +153,29 @@ def main() -> None:
     args = parser.parse_args()
     settings = config.load(args.config, [f"data.root={args.camvid}", "data.cache=ram"])
 
-    record = RESULTS / "time_to_accuracy.json"
-    results = json.loads(record.read_text(encoding="utf-8"))["contenders"] if record.exists() else {}
     sources = {split: cached(settings, open_split(settings, split), split) for split in ("train", "val", "test")}
+    weights = torch.tensor(class_weights(settings.loss, sources["train"]))
+    loss = nn.CrossEntropyLoss(weights, ignore_index=IGNORE_INDEX)
+
+    path = RESULTS / "time_to_accuracy.json"
+    if path.exists():
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["minutes"] != args.minutes or record["config"] != args.config:
+            parser.error(f"{path} is of {record['minutes']} minutes of {record['config']}; remove it to start anew")
+    else:
+        seconds = seconds_a_step(settings, sources["train"], loss)
+        record = {"minutes": args.minutes, "config": args.config, **machine(CPU), "seconds_a_step": seconds}
+        record["contenders"] = {}
+        write(path.stem, record)
     for name in args.contenders:  # each is kept as soon as it is there: these are hours
-        pilots = [train(name, settings, sources, args.minutes / 10, lr, evaluations=1)[1] for lr in LEARNING_RATES]
+        steps = round(60 * args.minutes / record["seconds_a_step"][name])
+        pilots = [train(name, settings, sources, loss, steps // 10, lr, evaluations=1)[1] for lr in LEARNING_RATES]
         lr = max(pilots, key=lambda pilot: pilot["curve"][-1]["val_mean_iou"])["lr"]
-        network, result = train(name, settings, sources, args.minutes, lr, EVALUATIONS)
-        results[name] = {**result, "pilots": pilots, "test_mean_iou": score(network, settings, sources["test"])}
-        write(record.stem, {"minutes": args.minutes, "config": args.config, **machine(CPU), "contenders": results})
-    draw(results, Path("docs/time_to_accuracy.png"))
+        network, result = train(name, settings, sources, loss, steps, lr, EVALUATIONS)
+        test = score(network, settings, sources["test"])
+        record["contenders"][name] = {**result, "pilots": pilots, "test_mean_iou": test}
+        write(path.stem, record)
+    draw(record["contenders"], record["seconds_a_step"], Path("docs/time_to_accuracy.png"))
 
 
 if __name__ == "__main__":
