@@ -33,6 +33,8 @@ MAY_IMPORT = {
     | {"segdla", "segdla.config", "segdla.distributed", "segdla.engine", "segdla.checkpoint", "segdla.report"},
     "segdla.export": LEAVES,
     "segdla.trained": LEAVES | {"segdla.build", "segdla.config", "segdla.checkpoint", "segdla.export"},
+    "segdla.scoring": LEAVES
+    | {"segdla.trained", "segdla.build", "segdla.evaluation", "segdla.background", "segdla.report"},
     "segdla.segmenter": LEAVES | {"segdla.trained", "segdla.build", "segdla.hub"},
     "segdla.prediction": LEAVES | {"segdla.background"},
 }

@@ -11,20 +11,19 @@ from pathlib import Path
 
 import torch
 from rich.table import Table
-from torch import Tensor
 
 from segdla import build, cli, config
 from segdla.build.data import open_split
 from segdla.build.learning import compiled
 from segdla.build.memory import is_lack_of_memory
+from segdla.build.predictor import predictor
 from segdla.checkpoint import find_checkpoint, read_weights
 from segdla.errors import UserError
 from segdla.export import FORMATS, SUFFIXES, export, open_exported
 from segdla.inference.predictors import Predictor, in_precision
-from segdla.inference.scores import classify
 from segdla.models.fold import folded
 from segdla.models.macs import count_macs
-from segdla.models.segmenter import DLASeg, at_image_size
+from segdla.models.segmenter import DLASeg
 from segdla.report import console, write_json
 from segdla.speed import Speed, measure
 
@@ -69,8 +68,8 @@ def backends(args: argparse.Namespace, device: torch.device, folder: Path) -> It
     def timed(name: str, logits: Predictor, stride: int, on: torch.device) -> tuple[str, torch.device, Speed]:
         try:
             images = torch.randint(0, 256, (args.batch, 3, *args.size), dtype=torch.uint8, device=on)
-            decide = partial(to_class_ids, logits, stride, images)
-            return name, on, measure(decide, on, args.seconds)
+            predict = predictor(logits, stride, config.EvalConfig(window="whole"))
+            return name, on, measure(partial(predict, images), on, args.seconds)
         except (MemoryError, RuntimeError) as error:
             if not is_lack_of_memory(error):
                 raise
@@ -126,10 +125,6 @@ def main(args: argparse.Namespace) -> int:
         write_json(args.json, {"batch": args.batch, "size": args.size, "backends": found})
         console.print(f"written to {args.json}", soft_wrap=True)
     return 0
-
-
-def to_class_ids(logits: Predictor, stride: int, images: Tensor) -> Tensor:
-    return classify(at_image_size(logits(images), stride, tuple(images.shape[-2:])))
 
 
 def entry(argv: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from segdla import build, cli, config
 from segdla.build.data import open_split
+from segdla.build.predictor import predictor
 from segdla.checkpoint import find_checkpoint, folder_of_results, named, read_weights, unused
 from segdla.data.dataset import Some, Source
 from segdla.errors import UserError
@@ -19,8 +20,6 @@ from segdla.evaluation import evaluate
 from segdla.export import FORMATS, Opened, export, open_exported
 from segdla.export.verify import Difference, differences, pictures
 from segdla.inference.predictors import Predictor
-from segdla.inference.scores import classify
-from segdla.models.segmenter import at_image_size
 from segdla.report import console, progress
 
 CPU = torch.device("cpu")
@@ -139,11 +138,8 @@ def score(args: argparse.Namespace, settings: config.Config, logits: Predictor, 
 
 
 def mean_iou(settings: config.Config, images: Source, logits: Predictor, stride: int) -> float:
-    def segment(batch: torch.Tensor) -> torch.Tensor:
-        return classify(at_image_size(logits(batch), stride, tuple(batch.shape[-2:])))
-
     batches = progress(build.whole_images(settings, images, CPU), "scoring")
-    confusion = evaluate(segment, batches, len(images.classes), CPU)
+    confusion = evaluate(predictor(logits, stride, settings.eval), batches, len(images.classes), CPU)
     return float(confusion.scores(images.classes.names)["mean_iou"])
 
 

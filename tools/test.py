@@ -2,32 +2,21 @@
 
 import argparse
 import math
-import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 from segdla import build, cli, distributed
-from segdla.background import Background
 from segdla.build.data import open_split
-from segdla.build.memory import answering_memory
 from segdla.checkpoint import SHIPPED, folder_of_results, named, unused
 from segdla.data.cityscapes import Cityscapes
 from segdla.data.dataset import Source
-from segdla.data.loader import Batch
 from segdla.errors import UserError
-from segdla.evaluation import evaluate
-from segdla.evaluation.official import OfficialScore
 from segdla.evaluation.submission import Submission
-from segdla.metrics import ConfusionMatrix
-from segdla.report import console, progress, score_table, write_json
+from segdla.report import console, score_table, write_json
+from segdla.scoring import Masks, count, score
 from segdla.trained import Trained, open_trained
-from segdla.visualize import write_image, write_palette
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,8 +46,6 @@ def open_source(args: argparse.Namespace, trained: Trained) -> Source:
             f"{trained.path} was trained for the classes {', '.join(trained.classes)}, but the data "
             f"set has {', '.join(source.classes.names)}; test it on data of its own classes"
         )
-    if args.save_masks:
-        check_masks(args.save_masks, source)
     if args.submission and not isinstance(source, Cityscapes):
         raise UserError(f"--submission is for Cityscapes, not for {trained.config.data.dataset}; take --save-masks")
     if isinstance(source, Cityscapes) and not source.labelled and not (args.submission or args.save_masks):
@@ -69,29 +56,13 @@ def open_source(args: argparse.Namespace, trained: Trained) -> Source:
     return source
 
 
-def mask_files(folder: Path, name: str) -> tuple[Path, Path]:
-    """Where an image's class ids and their colours go."""
-    return folder / "ids" / f"{name}.png", folder / "color" / f"{name}.png"
-
-
-def check_masks(folder: Path, source: Source) -> None:
-    """Raises UserError where masks would overwrite each other, or the data set."""
-    names = {source.name(i) for i in range(len(source))}
-    if len(names) < len(source):
-        raise UserError("two images have one name, and so would their masks; leave out --save-masks")
-    own = {os.path.realpath(file) for pair in getattr(source, "pairs", ()) for file in pair}
-    for file in (file for name in names for file in mask_files(folder, name)):
-        if os.path.realpath(file) in own:
-            raise UserError(f"{file} is the data set's and would be overwritten; choose another --save-masks")
-
-
 def main(args: argparse.Namespace) -> int:
     with distributed.process_group():
         console.quiet = not distributed.is_main()
-        return score(args)
+        return run(args)
 
 
-def score(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     if args.checkpoint and "=" in args.checkpoint and not Path(args.checkpoint).exists():  # only overrides were given
         args.checkpoint, args.overrides = None, [args.checkpoint, *args.overrides]
     overrides = [*args.overrides, *([f"eval.window={args.window}"] if args.window else [])]
@@ -116,6 +87,7 @@ def score(args: argparse.Namespace) -> int:
         "precision": trained.precision,
         "device": str(trained.device),
     }
+    outputs = [Masks(args.save_masks, source).write] if args.save_masks else []
     submission = None
     if args.submission:
         submission = distributed.on_main(lambda: Submission(args.submission, source, trained.path, how))
@@ -124,44 +96,18 @@ def score(args: argparse.Namespace) -> int:
     on = f"{settings.data.dataset} {args.split}, {len(source)} images, {trained.device}, {computed}"
     console.print(f"{trained.path} on {on}", soft_wrap=True)
 
-    def save_masks(name: str, ids: np.ndarray) -> None:
-        as_ids, as_colors = mask_files(args.save_masks, name)
-        write_image(as_ids, ids)
-        write_palette(as_colors, ids, source.classes.palette)
-
-    def run(images: Source, *outputs: Callable[[str, np.ndarray], None]) -> ConfusionMatrix:
-        remedy = (
-            f"see the images by --window 512 512, or set eval.low_memory=true (now {settings.eval.low_memory}) or a "
-            f"lower eval.batch_size (now {settings.eval.batch_size})"
-        )
-        with answering_memory(settings, trained.device, remedy), Background() as background:
-
-            def keep(batch: Batch, prediction: Tensor) -> None:
-                for name, ids in zip(batch.names, prediction.numpy(), strict=True):
-                    for output in outputs:
-                        background.do(output, name, ids)
-
-            batches = progress(build.whole_images(settings, images, trained.device), "evaluating")
-            return evaluate(predict, batches, len(source.classes), trained.device, keep if outputs else None)
-
-    masks = [save_masks] * bool(args.save_masks)
     if submission:
         done = distributed.on_main(submission.done)
         if len(done) < len(source):
-            run(source.without(done), submission.write, *masks)
+            count(trained, source.without(done), predict, [submission.write, *outputs])
         distributed.on_main(submission.finish)
         console.print(f"{len(source)} predictions, {len(done)} of them from before: {args.submission}", soft_wrap=True)
         return 0
-    truths = source.label_files if isinstance(source, Cityscapes) else None
-    by_name = dict(zip(map(source.name, range(len(source))), truths, strict=True)) if truths else {}
-    with OfficialScore(by_name) if truths else nullcontext() as official:
-        confusion = run(source, *masks, *([official.write] if official else []))
-        scores: dict[str, Any] = confusion.scores(source.classes.names, source.classes.categories)
-        if official:
-            scores["official"] = official.confirm(scores)
     if isinstance(source, Cityscapes) and not source.labelled:
+        count(trained, source, predict, outputs)
         console.print(f"masks are in {args.save_masks}/", soft_wrap=True)
         return 0
+    scores = score(trained, source, predict, outputs)
     if math.isnan(scores["mean_iou"]):
         raise UserError(f"the {args.split} split has no labelled pixel, so nothing can be scored; check its masks")
     if distributed.is_main():
