@@ -34,6 +34,7 @@ def positive(word: str) -> int:
 
 def run(main: Callable[[argparse.Namespace], int], made: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse and run; returns the exit status."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text; stderr does so by itself
     try:
         return main(made.parse_intermixed_args(argv))
     except PeerError:

@@ -42,18 +42,22 @@ def say(report: Report) -> None:
         )
 
 
-def write(report: Report, sources: Mapping[str, Source | UserError], folder: Path) -> None:
-    """report.json and contact.png, samples with their masks. Raises UserError where they can't be written."""
+def make_folder(folder: Path) -> None:
+    """Raises UserError where that can't be done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {folder}: {error.strerror}; choose another --output") from error
+
+
+def write(report: Report, sources: Mapping[str, Source | UserError], folder: Path) -> None:
+    """report.json and contact.png, samples with their masks. Raises UserError where they can't be written."""
+    write_json(folder / "report.json", report.as_dict())
     usable = [source for source in sources.values() if not isinstance(source, UserError)]
     samples = list(_samples([(source, index) for source in usable for index in range(len(source))]))
     if samples:
         classes = usable[0].classes
         write_image(folder / "contact.png", contact_sheet(samples, classes.names, classes.palette))
-    write_json(folder / "report.json", report.as_dict())
 
 
 def _made_of(splits: Mapping[str, Split]) -> Table:

@@ -43,13 +43,20 @@ def draft(
     root = Path(os.path.commonpath([images.resolve(), masks.resolve()]))
     folders = {} if lists else find_splits(images, masks)
     if lists:
-        parts = dict(zip(("train", "val", "test"), by_lists(pairs, images, lists), strict=False))
+        readable = {pair: index for index, pair in enumerate(pairs)}
+        listed = ([pairing.pairs[i] for i in part] for part in by_lists(pairing.pairs, images, lists))
+        parts = {
+            split: [readable[pair] for pair in part if pair in readable]
+            for split, part in zip(("train", "val", "test"), listed, strict=False)
+        }
     elif folders:
         insides = {split: images / name for split, name in folders.items()}
         parts = {
             split: [i for i, (image, _) in enumerate(pairs) if image.is_relative_to(inside)]
             for split, inside in insides.items()
         }
+        if not parts.get("test", True):  # without masks it is no split to score on
+            del parts["test"]
     else:
         parts = dict(zip(("train", "val"), divide(len(pairs), contents.groups, fraction, seed), strict=True))
         told.append(
@@ -57,6 +64,13 @@ def draft(
         )
         if any(0 < len(set(group) & set(parts["val"])) < len(group) for group in contents.groups):
             told.append("nearly all images are of one sequence, which had to be cut: scores will flatter")
+    for split, part in parts.items():
+        if not part:
+            why = f": {problems[0]}" if problems else ""
+            raise UserError(f"no image of the {split} split has a mask and can be read{why}; mend it, or give --lists")
+    outside = len(pairs) - sum(map(len, parts.values()))
+    if outside:
+        told.append(f"{outside} pairs are in none of {', '.join(parts)}, and left out")
     files: dict[Path, str] = {}
     splits: dict[str, dict[str, str]] = {}
     for split, part in parts.items():
@@ -77,8 +91,8 @@ def _folders(root: Path, images: Path, masks: Path, naming: Naming) -> dict[str,
 
 def _listed(root: Path, path: Path) -> str:
     name = os.path.relpath(path.absolute(), root) if path.absolute().is_relative_to(root) else str(path.absolute())
-    if "\t" in name or "\n" in name:
-        raise UserError(f"{path!r} has a tab or line break in its name; rename it")
+    if "\t" in name or "\n" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise UserError(f"{str(path)!r} has a tab, a line break or bytes that are no UTF-8 in its name; rename it")
     return name
 
 

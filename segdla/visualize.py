@@ -34,6 +34,7 @@ def overlay(image: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.n
 def legend(names: Sequence[str], palette: Sequence[tuple[int, int, int]], row: int = 22) -> np.ndarray:
     """A column of colour patches with their class names, each ``row`` pixels high."""
     scale = 0.5 * row / 22
+    names = [_drawable(name) for name in names]
     text_width = max(cv2.getTextSize(name, _FONT, scale, 1)[0][0] for name in names)
     picture = np.full((row * len(names) + 8, text_width + 3 * row, 3), 255, np.uint8)
     for i, (name, color) in enumerate(zip(names, palette, strict=True)):
@@ -41,6 +42,11 @@ def legend(names: Sequence[str], palette: Sequence[tuple[int, int, int]], row: i
         cv2.rectangle(picture, (6, top + 3), (6 + row, top + row - 3), tuple(map(int, color)), cv2.FILLED)
         cv2.putText(picture, name, (2 * row, top + row - row // 3), _FONT, scale, (30, 30, 30), 1, cv2.LINE_AA)
     return picture
+
+
+def _drawable(words: str) -> str:
+    """What OpenCV's font has of them; of names that are no text (bytes that are no UTF-8) it would die."""
+    return words.encode("ascii", "replace").decode()
 
 
 def with_legend(picture: np.ndarray, names: Sequence[str], palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
@@ -109,7 +115,7 @@ def contact_sheet(
         target = cv2.resize(target, size, interpolation=cv2.INTER_NEAREST)
         colored = np.where((target < len(names))[..., None], overlay(image, colorize(target, palette)), image)
         cell = cv2.copyMakeBorder(colored, 18, 0, 0, 4, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-        cv2.putText(cell, name[-width // 8 :], (2, 13), _FONT, 0.4, (30, 30, 30), 1, cv2.LINE_AA)
+        cv2.putText(cell, _drawable(name)[-width // 8 :], (2, 13), _FONT, 0.4, (30, 30, 30), 1, cv2.LINE_AA)
         cells.append(cell)
     height = max(cell.shape[0] for cell in cells)
     blank = np.full((height, width + 4, 3), 255, np.uint8)

@@ -1,6 +1,7 @@
 """The doctor as a tool."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -129,6 +130,39 @@ def test_given_lists_make_the_split(tool, tmp_path):
     assert tool("check_data")("--images", images, "--masks", masks, "--write", "mine.yaml", *lists) == 0
     assert "Straße_11.jpg\tlabels/city 1/Straße_11.png" in (tmp_path / "mine_val.txt").read_text(encoding="utf-8")
     assert len((tmp_path / "mine_test.txt").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_lists_may_name_what_can_not_be_read(tool, tmp_path, capsys):
+    images, masks = folders(tmp_path / "set", "ids")
+    (images / "city 0" / "Straße_04.jpg").write_bytes(b"")
+    for name, numbers in (("train.txt", range(10)), ("val.txt", range(10, 12))):
+        (tmp_path / name).write_text("".join(f"Straße_{i:02}\n" for i in numbers), encoding="utf-8")
+    words = ("--images", images, "--masks", masks, "--write", "mine.yaml", "--lists", "train.txt", "val.txt")
+    assert tool("check_data")(*words) == 0
+    said = capsys.readouterr().out
+    assert "Straße_04.jpg is not an image" in said and "2 pairs are in none of train, val" in said
+    assert len((tmp_path / "mine_train.txt").read_text(encoding="utf-8").splitlines()) == 9
+
+
+def test_a_split_without_masks_is_answered(fails, tmp_path):
+    images, masks = folders(tmp_path / "set", "ids")
+    for folder in (images, masks):
+        (folder / "city 0").rename(folder / "train")
+        (folder / "city 1").rename(folder / "val")
+    for mask in (masks / "train").iterdir():
+        mask.rename(mask.with_name(f"other {mask.name}"))
+    said = fails("check_data", "--images", images, "--masks", masks, "--write", "mine.yaml")
+    assert "no image of the train split has a mask and can be read: no mask for" in said
+
+
+def test_names_that_are_no_text_are_answered(tool, fails, two_folders, tmp_path):
+    for kind in ("images", "masks"):
+        folder = os.fsencode(tmp_path / "set" / "train" / kind)
+        os.rename(folder + b"/scene 1.png", folder + b"/stra\xdfe.png")  # noqa: PTH104 (a Path is text)
+    assert tool("check_data")(two_folders) == 0
+    folder = tmp_path / "set" / "train"
+    words = ("--images", folder / "images", "--masks", folder / "masks", "--write", "a.yaml")
+    assert "bytes that are no UTF-8" in fails("check_data", *words)
 
 
 def test_wrong_words_to_the_draft(tool, fails, tmp_path):

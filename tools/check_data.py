@@ -40,6 +40,8 @@ def write_draft(args: argparse.Namespace) -> int:
         raise UserError("a first config takes --images DIR --masks DIR --write CONFIG, and no other config")
     if not 0 < args.fraction < 1 or len(args.lists) not in (0, 2, 3) or args.seed < 0:
         raise UserError("--fraction is between 0 and 1, --lists are two or three files, --seed is 0 or more")
+    if args.write.exists():
+        raise UserError(f"{args.write} exists; --write under another name, or remove it")
     looking = partial(progress, description="looking")
     files, told = draft(args.images, args.masks, args.write, args.fraction, args.seed, args.lists, looking)
     taken = [path for path in files if path.exists()]
@@ -66,9 +68,10 @@ def main(args: argparse.Namespace) -> int:
     if args.config is None:
         raise UserError("name a config, such as configs/quickstart.yaml, or give --images, --masks and --write")
     sources = every_split(config.load(args.config, args.overrides))
+    output = args.output or unused(Path(f"check_{Path(args.config).stem}"))
+    diagnosis.make_folder(output)  # before all is read
     report = check(sources, partial(progress, description="reading"))
     diagnosis.say(report)
-    output = args.output or unused(Path(f"check_{Path(args.config).stem}"))
     diagnosis.write(report, sources, output)
     serious = sum(finding.serious for finding in report.findings)
     console.print(

@@ -11,7 +11,7 @@ from segdla import build, cli, distributed
 from segdla.checkpoint import named, unused
 from segdla.prediction import Tally, predict_files
 from segdla.prediction.inputs import find_inputs
-from segdla.prediction.outputs import KINDS, Output, is_output
+from segdla.prediction.outputs import KINDS, Output, is_output, latest
 from segdla.report import console, ticking
 
 USUAL = ("color", "overlay")
@@ -36,7 +36,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--output-kind", type=kinds, default=USUAL, metavar="KIND,...", help=f"{told} (default: {','.join(USUAL)})"
     )
-    made.add_argument("--skip-existing", action="store_true", help="leave out inputs whose outputs are all there")
+    made.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out inputs whose outputs are there, in --output or the newest predictions",
+    )
     made.add_argument("--no-legend", action="store_true", help="none in the overlays")
     made.add_argument("--multiscale", action="store_true", help="sum over eval.scales (0.5 to 1.5)")
     made.add_argument("--flip", action="store_true", help="sum over the mirrored image too")
@@ -69,7 +73,7 @@ def main(args: argparse.Namespace) -> int:
 
 def predict(args: argparse.Namespace) -> int:
     usual = Path("predictions")
-    folder = args.output or distributed.on_main(lambda: usual if args.skip_existing else unused(usual))
+    folder = args.output or distributed.on_main(lambda: (latest if args.skip_existing else unused)(usual))
     lines = sys.stdin.buffer if "-" in args.inputs else ()
     inputs = distributed.on_main(lambda: find_inputs(args.inputs, lines, is_output))
     mine = inputs[distributed.rank() :: distributed.world_size()]

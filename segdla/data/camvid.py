@@ -83,6 +83,9 @@ def _segnet_pairs(root: Path, split: str) -> Pairing:
 def _split(stem: str) -> str:
     """The SegNet authors' split of the 701 frames, told from the name: its lists follow sequence and frame number."""
     sequence, _, frame = stem.rpartition("_")
-    if sequence == "Seq05VD" or (sequence == "0001TP" and int(frame) >= 8550):
+    if not frame.removeprefix("f").isdecimal():
+        raise UserError(f"{stem} is not named as CamVid's images are, like 0001TP_006690; rename or remove it")
+    number = int(frame.removeprefix("f"))
+    if sequence == "Seq05VD" or (sequence == "0001TP" and number >= 8550):
         return "test"
-    return "val" if sequence == "0016E5" and 7959 <= int(frame) <= 8159 else "train"
+    return "val" if sequence == "0016E5" and 7959 <= number <= 8159 else "train"

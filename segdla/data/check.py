@@ -122,6 +122,8 @@ def check(sources: Mapping[str, Source | UserError], progress: Progress = iter) 
     findings += _duplicates(looks)
     splits = {split: _sum_up(looks[split], usable[split].classes) for split in usable if looks[split]}
     for split, made_of in splits.items():
+        if not _is_labelled(usable[split]):
+            continue
         kind = "class never occurs" if split == "train" else "class missing from split"
         missing = [name for name, number in made_of.pixels.items() if made_of.sizes and not number]
         findings += [Finding(kind, split, f"{split} has no pixel of {name}") for name in missing]
@@ -144,6 +146,11 @@ def quick_check(source: Source) -> None:
         raise UserError(f"{error} (all that is wrong: python tools/check_data.py CONFIG)") from error
 
 
+def _is_labelled(source: Source) -> bool:
+    """Whether its truth is public; where it is not, there is nothing in the targets to find fault with."""
+    return getattr(source, "labelled", True)
+
+
 def _spread(length: int, number: int) -> list[int]:
     return sorted({i * length // number for i in range(number)}) if length > number else list(range(length))
 
@@ -152,7 +159,7 @@ def _look(source: Source, index: int) -> _Look:
     look = _Look(str(source.pairs[index][0]) if isinstance(source, PairSource) else source.name(index))
     step = "unreadable image"
     try:
-        if isinstance(source, PairSource):
+        if isinstance(source, PairSource) and _is_labelled(source):
             image_path, mask_path = source.pairs[index]
             image = read_image(image_path)
             step = "unreadable mask"
@@ -177,7 +184,7 @@ def _look(source: Source, index: int) -> _Look:
     if std.max() < _CONSTANT:
         color = mean.round().astype(int).tolist()
         look.findings.append(("nearly constant image", f"{look.name}: all of its pixels are about {color}"))
-    if look.counts[IGNORE_INDEX] == target.size:
+    if look.counts[IGNORE_INDEX] == target.size and _is_labelled(source):
         look.findings.append(("unlabelled", f"{look.name}: every pixel of its mask is ignored"))
     return look
 
@@ -238,6 +245,6 @@ def _sum_up(looks: Sequence[_Look], classes: Classes) -> Split:
         pixels=dict(zip(classes.names, pixels.tolist(), strict=True)),
         shares=dict(zip(classes.names, (pixels / max(1, pixels.sum())).tolist(), strict=True)),
         images_with=dict(zip(classes.names, (labelled > 0).sum(0).tolist(), strict=True)),
-        median_frequency_weights=median_frequency_weights(pixels, present).round(3).tolist(),
-        enet_weights=enet_weights(pixels).round(3).tolist(),
+        median_frequency_weights=[float(f"{weight:.4g}") for weight in median_frequency_weights(pixels, present)],
+        enet_weights=[float(f"{weight:.4g}") for weight in enet_weights(pixels)],
     )

@@ -73,7 +73,11 @@ def read_mask(path: Path) -> np.ndarray:
 def image_size(path: Path) -> tuple[int, int]:
     """(height, width) as ``read_image`` would give them, from the header alone. Raises UserError."""
     _require_file(path)
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    with file:
         header = _header(path, file)
         # Of a TIFF, some versions of Pillow give the size after turning it.
         width, height = (header.tag_v2[256], header.tag_v2[257]) if header.format == "TIFF" else header.size

@@ -66,7 +66,7 @@ class ColorEncoding:
             found = ", ".join(f"{list(unpacked_color(colors[i]))} ({counts[i]} pixels)" for i in order)
             raise UserError(
                 f"{path}: colour {found}{_more(len(colors))} is none of the classes'; mend the mask, or name the "
-                f"colour in data.colors or data.ignore{_lossy(path)}"
+                f"colour in data.colors or data.ignore_colors{_lossy(path)}"
             )
         return target
 

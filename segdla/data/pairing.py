@@ -1,5 +1,6 @@
 """Which mask belongs to which image: by name, or as a list says."""
 
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -67,8 +68,9 @@ def pair_folders(
 def pair_list(root: Path, path: Path) -> Pairing:
     """The pairs that a list file names, relative to ``root``. Raises UserError where it is no such list."""
     pairs = [(root / image, root / mask) for image, mask in read_list(path)]
-    problems = [f"no file {named}, listed in {path}" for pair in pairs for named in pair if not named.exists()]
-    return Pairing([pair for pair in pairs if all(named.exists() for named in pair)], problems, [])
+    missing = {named for pair in pairs for named in pair if not os.path.exists(named)}  # noqa: PTH110 (Path raises)
+    problems = [f"no file {named}, listed in {path}" for pair in pairs for named in pair if named in missing]
+    return Pairing([pair for pair in pairs if missing.isdisjoint(pair)], problems, [])
 
 
 def read_list(path: Path) -> list[tuple[str, str]]:

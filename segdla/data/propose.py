@@ -1,6 +1,7 @@
 """Two folders that nothing is known of: how they pair, what the masks hold, and how they may be split."""
 
 import os
+import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -49,16 +50,21 @@ class Labels:
 
 def find_naming(images: Path, masks: Path) -> Naming:
     """The prefixes and suffixes that pair most images. Raises UserError where none do."""
-    stems, partners = (_stems(*folders) for folders in ((images, masks), (masks, images)))
+    files, mask_files = (_inside(*folders) for folders in ((images, masks), (masks, images)))
+    stems, partners = (sorted(map(_stem, listed)) for listed in (files, mask_files))
     likely = chain(_likely(stems, "", partners, ""), _likely(stems, _prefix(stems), partners, _prefix(partners)))
     best, most, plainness = None, 0, None
-    for naming in likely:
+    for found in likely:
+        naming = found._replace(
+            image_suffix=_with_extension(found.image_suffix, files),
+            mask_suffix=_with_extension(found.mask_suffix, mask_files),
+        )
         if images.resolve() == masks.resolve() and naming.image_suffix == naming.mask_suffix:
             continue
         pairs = pair_folders(images, masks, naming).pairs
         if len(pairs) < max(1, most):
             continue
-        plain = _plainness(pairs[0][1])  # of several kinds of mask, ids are meant rather than instances or colours
+        plain = _plainness(mask for _, mask in pairs)  # of several kinds, ids are meant, not instances or colours
         if len(pairs) > most or plain < plainness:
             best, most, plainness = naming, len(pairs), plain
     if best is None:
@@ -191,8 +197,20 @@ def by_lists(pairs: Sequence[tuple[Path, Path]], images: Path, lists: Sequence[P
     return chosen
 
 
-def _stems(directory: Path, other: Path) -> list[str]:
-    return sorted(p.relative_to(directory).with_suffix("").as_posix() for p in list_images(directory, skip=other))
+def _inside(directory: Path, other: Path) -> list[Path]:
+    return [path.relative_to(directory) for path in list_images(directory, skip=other)]
+
+
+def _stem(path: Path) -> str:
+    return path.with_suffix("").as_posix()
+
+
+def _with_extension(suffix: str, files: Sequence[Path]) -> str:
+    """A suffix of stems as ``Naming`` has it: where there is a dot in it, with the extension, the most usual one."""
+    if "." not in suffix:
+        return suffix
+    extensions = Counter(path.suffix for path in files if _stem(path).endswith(suffix))
+    return suffix + extensions.most_common(1)[0][0]
 
 
 def _prefix(stems: Sequence[str]) -> str:
@@ -235,9 +253,15 @@ def _shared(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _plainness(mask: Path) -> tuple[bool, int]:
-    values = read_mask(mask)
-    return values.ndim == 3, len(np.unique(values))
+def _plainness(masks: Iterable[Path]) -> tuple[bool, int]:
+    """Whether the first of the masks that can be read is of colours, and how many values it holds."""
+    for mask in masks:
+        try:
+            values = read_mask(mask)
+        except UserError:  # told by who reads them all
+            continue
+        return values.ndim == 3, len(np.unique(values))
+    return True, sys.maxsize
 
 
 def _look(

@@ -32,6 +32,12 @@ def is_output(folder: Path) -> bool:
     return (folder / _MARK).exists() or (folder.name in KINDS and (folder.parent / _MARK).exists())
 
 
+def latest(usual: Path) -> Path:
+    """Of ``usual`` and its likes with a number (``unused``), the one that outputs last went to; else ``usual``."""
+    marks = [folder / _MARK for folder in (usual, *usual.parent.glob(f"{usual.name}-*")) if (folder / _MARK).exists()]
+    return max(marks, key=lambda mark: mark.stat().st_mtime_ns).parent if marks else usual
+
+
 @dataclass(frozen=True)
 class Output:
     """The folder that outputs go to, their kinds, and what they look like."""
@@ -49,7 +55,12 @@ class Output:
         return {kind: self.folder / kind / f"{entry.name}{suffixes.get(kind, usual)}" for kind in self.kinds}
 
     def spare(self, inputs: Sequence[Input]) -> None:
-        """Raises UserError where an output would take the place of an input, or of a folder with one."""
+        """Raises UserError where an output would take the place of an input or of a folder with one.
+
+        Also where the legend would take that of a file of somebody else.
+        """
+        if (self.folder / LEGEND).exists() and not is_output(self.folder):
+            raise UserError(f"{self.folder / LEGEND} would be overwritten by the legend; choose another --output")
 
         @cache
         def real(folder: Path) -> Path:

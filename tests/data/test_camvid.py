@@ -72,6 +72,13 @@ def test_originals_are_split_like_the_segnet_lists(originals):
     }
 
 
+def test_a_stray_file_among_the_originals_is_named(originals):
+    for folder, name in (("701_StillsRaw_full", "0001TP_006690 (1)"), ("LabeledApproved_full", "0001TP_006690 (1)_L")):
+        (originals / folder / f"{name}.png").touch()
+    with pytest.raises(UserError, match=r"0001TP_006690 \(1\) is not named as"):
+        camvid(originals, "train", "native")
+
+
 def test_missing_root_names_the_setting():
     with pytest.raises(UserError, match=r"data\.root=nowhere"):
         camvid("nowhere", "train")

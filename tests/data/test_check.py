@@ -8,6 +8,7 @@ from conftest import write
 from PIL import Image
 
 from segdla.data.check import check, quick_check
+from segdla.data.cityscapes import cityscapes
 from segdla.data.folder import folder
 from segdla.data.scenes import Scenes
 from segdla.errors import UserError
@@ -53,6 +54,26 @@ class Tree:
 @pytest.fixture
 def tree(tmp_path):
     return Tree(tmp_path)
+
+
+def test_images_whose_truth_is_secret_are_no_fault(tmp_path):
+    paths = [tmp_path / "leftImg8bit" / "test" / "bonn" / f"bonn_{i}_leftImg8bit.png" for i in range(2)]
+    for seed, path in enumerate(paths):
+        write(path, picture(seed))
+    report = check({"test": cityscapes(tmp_path, "test")})
+    assert report.findings == [] and report.splits["test"].sizes == {"48 x 64": 2}
+    paths[1].write_bytes(b"")
+    assert [finding.kind for finding in check({"test": cityscapes(tmp_path, "test")}).findings] == ["unreadable image"]
+
+
+def test_a_weight_to_paste_is_never_rounded_to_none(tmp_path):
+    mask = np.zeros((1000, 1000), np.uint8)
+    for train_id, pixels in ((1, 3), (2, 5), (3, 4)):
+        mask[train_id, :pixels] = train_id
+    write(tmp_path / "i" / "1.png", np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8))
+    write(tmp_path / "m" / "1.png", mask)
+    split = check({"train": folder(tmp_path, tuple("abcd"), images="i", masks="m")}).splits["train"]
+    assert min(split.median_frequency_weights) > 0
 
 
 def test_a_sound_set_has_no_findings(tree):

@@ -34,6 +34,9 @@ def make(root, *names, mask=None):
             ["m/1/mask.png", "m/2/mask.png"],
             Naming(image_suffix="/image", mask_suffix="/mask"),
         ),
+        (["i/17.304.png", "i/17.571.png"], ["m/17.304.png", "m/17.571.png"], Naming()),
+        (["i/1.jpg", "i/2.jpg"], ["m/1.jpg.png", "m/2.jpg.png"], Naming(mask_suffix=".jpg.png")),
+        (["i/1.x.jpg", "i/2.x.jpg"], ["m/1.y.png", "m/2.y.png"], Naming("", "", ".x.jpg", ".y.png")),
         (["i/a/x1_im.png", "i/b/x2_im.png"], ["m/a/y1.png", "m/b/y2.png"], Naming("x", "y", "_im")),
     ],
 )
@@ -53,6 +56,13 @@ def test_of_several_kinds_of_mask_ids_are_taken(tmp_path):
         make(tmp_path, f"m/{stem}_instance.png", mask=np.arange(16, dtype=np.uint16).reshape(4, 4) * 1000)
         make(tmp_path, f"m/{stem}_label.png", mask=np.arange(16, dtype=np.uint8).reshape(4, 4) % 3)
     assert find_naming(tmp_path / "i", tmp_path / "m") == Naming(image_suffix="_rgb", mask_suffix="_label")
+
+
+def test_masks_that_can_not_be_read_are_not_looked_at(tmp_path):
+    for stem in ("1", "2"):
+        make(tmp_path, f"i/{stem}.png", f"m/{stem}_L.png")
+    (tmp_path / "m/1_L.png").write_bytes(b"")
+    assert find_naming(tmp_path / "i", tmp_path / "m") == Naming(mask_suffix="_L")
 
 
 def test_names_that_have_nothing_in_common(tmp_path):

@@ -1,5 +1,7 @@
 """What is made of predictions, and what is left of one that was interrupted."""
 
+import os
+
 import numpy as np
 import pytest
 from conftest import photo, write
@@ -8,7 +10,7 @@ from PIL import Image
 from segdla.data.images import read_image, read_mask
 from segdla.errors import UserError
 from segdla.prediction.inputs import Input
-from segdla.prediction.outputs import KINDS, Output, VideoOutput
+from segdla.prediction.outputs import KINDS, Output, VideoOutput, latest
 from segdla.visualize import colorize, legend, overlay
 
 NAMES = ("sky", "road", "car")
@@ -38,6 +40,25 @@ def test_each_kind_is_what_it_says(output, tmp_path):
     beside = read_image(where["side-by-side"])
     np.testing.assert_array_equal(beside[:60, : 2 * 91], np.hstack([IMAGE, laid]))
     assert beside.shape[1] == 2 * 91 + legend(NAMES, PALETTE).shape[1]
+
+
+def test_going_on_is_where_outputs_last_went(tmp_path):
+    usual = tmp_path / "predictions"
+    assert latest(usual) == usual
+    for number, folder in enumerate((usual, tmp_path / "predictions-3", tmp_path / "predictions-2")):
+        Output(folder, ("color",), NAMES, PALETTE).begin(new=True)
+        os.utime(folder / ".segdla-output", (number, number))
+    (tmp_path / "predictions-4").mkdir()  # somebody else's
+    assert latest(usual) == tmp_path / "predictions-2"
+
+
+def test_a_legend_takes_no_other_files_place(output, tmp_path):
+    output.begin(new=False)
+    output.write_legend()
+    output.spare([STILL])  # its own
+    (tmp_path / ".segdla-output").unlink()
+    with pytest.raises(UserError, match=r"legend\.png would be overwritten by the legend"):
+        output.spare([STILL])
 
 
 def test_without_a_legend(tmp_path):
