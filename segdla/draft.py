@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from segdla.data.naming import find_naming
 from segdla.data.pairing import Naming, pair_folders
 from segdla.data.propose import (
     Contents,
@@ -12,7 +13,6 @@ from segdla.data.propose import (
     by_lists,
     divide,
     examine,
-    find_naming,
     find_splits,
     name_labels,
 )
