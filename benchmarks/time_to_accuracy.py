@@ -1,11 +1,12 @@
 """Accuracy over training time on CamVid: python benchmarks/time_to_accuracy.py --camvid DIR [--minutes 60]
 
 From scratch: DLA-34 and DLA-46-C at output stride 4 beside segmentation-models-pytorch's U-Net and FPN over ResNet-18,
-with the same crops in the same order, loss, optimizer, schedule, precision and memory layout. Each at the learning rate
-that served it best in a tenth of the time. Time is counted in steps: how long one takes is measured first, with the
-contenders alternating on a machine that does nothing else, and kept in the record; what the machine does later changes
-no result. Making crops and evaluating do not count. Writes results/time_to_accuracy.json, from which it goes on, and
-docs/time_to_accuracy.png.
+all by the same recipe (that of --config, with a warm-up of a tenth of the steps and without a moving average, which a
+short run would not outgrow), in the same engine, precision and memory layout, on the same crops in the same order. Each
+at the learning rate that served it best in a tenth of the time. Time is counted in steps: how long one takes is
+measured first, with the contenders alternating on a machine that does nothing else, and kept in the record; what the
+machine does later changes no result. Making crops and evaluating do not count. Writes results/time_to_accuracy.json,
+from which it goes on, and docs/time_to_accuracy.png.
 """
 
 import argparse
@@ -22,17 +23,19 @@ from measure import RESULTS, machine, write
 from torch import Tensor, nn
 
 from segdla import build, config
+from segdla.build import learning
 from segdla.build.data import cached, open_split
-from segdla.build.learning import class_weights, parameter_groups
-from segdla.data.dataset import IGNORE_INDEX, SegmentationDataset, Source
+from segdla.data.dataset import SegmentationDataset, Source
 from segdla.data.loader import Batch, TrainingKeys, training_batches
 from segdla.data.transforms import TrainingTransform
+from segdla.engine.state import Plan
+from segdla.engine.step import Loss, take_step
 from segdla.evaluation import evaluate
 from segdla.inference.predictors import in_precision
 from segdla.inference.scores import classify
 
 CPU = torch.device("cpu")
-EVALUATIONS = 8
+EVALUATIONS = 6
 ROUNDS = 15
 LEARNING_RATES = (0.001, 0.004)
 
@@ -81,29 +84,28 @@ def score(network: nn.Module, settings: config.Config, source: Source) -> float:
 
 
 class Learner:
-    """A contender in training."""
+    """A contender in training, for a number of steps."""
 
-    def __init__(self, name: str, settings: config.Config, loss: nn.CrossEntropyLoss):
+    def __init__(self, name: str, settings: config.Config, source: Source, loss: Loss, steps: int, lr: float):
+        t = settings.train.model_copy(update={"lr": lr, "warmup_steps": steps // 10, "ema": None})
+        self.network = contender(name, settings, len(source.classes)).to(memory_format=torch.channels_last).train()
         self.loss = loss
-        self.network = contender(name, settings, len(loss.weight)).to(memory_format=torch.channels_last).train()
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.network, settings.train), fused=True)
-        self.forward = in_precision(self.network, CPU, settings.train.precision)
+        self.plan = Plan(Path(), CPU, steps, steps, build.precision(t.precision, CPU), clip_norm=t.clip_norm)
+        self.training = learning.start(t, self.network, self.plan)
 
-    def step(self, batch: Batch, lr: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.loss(self.forward(batch.images), batch.targets.long()).backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+    def step(self, batch: Batch) -> None:
+        self.training.set_lr()
+        take_step(self.training, self.network, self.loss, (batch,), self.plan)
+        self.training.step += 1
 
 
-def seconds_a_step(settings: config.Config, source: Source, loss: nn.CrossEntropyLoss) -> dict[str, float]:
-    learners = {name: Learner(name, settings, loss) for name in CONTENDERS}
+def seconds_a_step(settings: config.Config, source: Source, loss: Loss) -> dict[str, float]:
+    learners = {name: Learner(name, settings, source, loss, 1 + ROUNDS, LEARNING_RATES[0]) for name in CONTENDERS}
     taken: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for number, batch in enumerate(islice(crops(settings, source), 1 + ROUNDS)):
         for name, learner in learners.items():
             started = time.perf_counter()
-            learner.step(batch, 1e-4)
+            learner.step(batch)
             if number:  # the first takes longer
                 taken[name].append(time.perf_counter() - started)
     return {name: statistics.median(times) for name, times in taken.items()}
@@ -113,19 +115,19 @@ def train(
     name: str,
     settings: config.Config,
     sources: dict[str, Source],
-    loss: nn.CrossEntropyLoss,
+    loss: Loss,
     steps: int,
     lr: float,
     evaluations: int,
 ) -> tuple[nn.Module, dict]:
-    t, learner = settings.train, Learner(name, settings, loss)
+    learner = Learner(name, settings, sources["train"], loss, steps, lr)
     curve = []
-    for done, batch in enumerate(islice(crops(settings, sources["train"]), steps)):
-        learner.step(batch, lr * min(1.0, 0.01 + 0.99 * done / t.warmup_steps) * (1 - done / steps) ** t.power)
-        if (done + 1) * evaluations // steps > len(curve):
+    for done, batch in enumerate(islice(crops(settings, sources["train"]), steps), start=1):
+        learner.step(batch)
+        if done * evaluations // steps > len(curve):
             reached = score(learner.network, settings, sources["val"])
-            curve.append({"step": done + 1, "val_mean_iou": reached})
-            print(f"{name:22} step {done + 1:5} of {steps}  val mIoU {100 * reached:.1f}", flush=True)
+            curve.append({"step": done, "val_mean_iou": reached})
+            print(f"{name:22} lr {lr}  step {done:5} of {steps}  val mIoU {100 * reached:.1f}", flush=True)
     parameters = sum(p.numel() for p in learner.network.parameters())
     return learner.network, {"parameters": parameters, "lr": lr, "steps": steps, "curve": curve}
 
@@ -154,8 +156,7 @@ def main() -> None:
     settings = config.load(args.config, [f"data.root={args.camvid}", "data.cache=ram"])
 
     sources = {split: cached(settings, open_split(settings, split), split) for split in ("train", "val", "test")}
-    weights = torch.tensor(class_weights(settings.loss, sources["train"]))
-    loss = nn.CrossEntropyLoss(weights, ignore_index=IGNORE_INDEX)
+    loss = learning.loss(settings.loss, sources["train"], CPU)
 
     path = RESULTS / "time_to_accuracy.json"
     if path.exists():
