@@ -10,7 +10,7 @@ import yaml
 from conftest import ROOT, write
 
 import segdla
-from segdla.checkpoint import read_weights
+from segdla.checkpoint import SHIPPED, read_weights
 from segdla.data.images import read_mask
 from segdla.errors import UserError
 
@@ -99,6 +99,11 @@ def test_quickstart_learns(tool, tmp_path):
     small = ["data.size=[32, 48]", "data.crop=[32, 32]", "data.train=4", "data.val=2", "data.workers=0"]
     assert tool("train")(ROOT / "configs" / "quickstart.yaml", *small, "train.epochs=1", "train.device=cpu") == 0
     assert tool("test")("--multiscale") == 0
+
+
+def test_learning_other_classes_from_the_network_that_comes_along(tool, two_folders, capsys):
+    assert tool("train")(two_folders, f"model.weights={SHIPPED}", "model.output_stride=4", "--name", "tuned") == 0
+    assert "the classifier starts afresh" in capsys.readouterr().out
 
 
 def test_training_from_weights(trained, tool, two_folders):

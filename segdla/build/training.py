@@ -152,7 +152,9 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
     network = build.model(config, len(classes))
     state = distributed.on_main(lambda: read_training(run)) if resume else None  # None: it ended before it had any
     if config.model.weights and state is None:
-        load_weights(network, read_state_dict(config.model.weights), config.model.weights)
+        given = config.model.weights
+        if load_weights(network, read_state_dict(given), given, other_classes=True) and distributed.is_main():
+            console.print(f"{given} is of another number of classes: the classifier starts afresh", soft_wrap=True)
     network = learning.prepared(network, t, on)
 
     steps_per_epoch = -(-len(dataset) // t.batch_size)

@@ -26,7 +26,8 @@ class ModelConfig(Section):
     upsample: Literal["learned", "bilinear"] = "learned"
     """How the decoder upsamples: the paper's transposed convolution, which learns, or fixed interpolation."""
     weights: str | None = None
-    """File of pretrained weights (.pth or .safetensors): classification or segmentation, the authors', timm's, ours."""
+    """File of pretrained weights (.pth or .safetensors): classification or segmentation, the authors', timm's, ours.
+    A classifier of another number of classes is left out."""
     mean: tuple[Fraction, Fraction, Fraction] = (0.485, 0.456, 0.406)
     std: tuple[PositiveFraction, PositiveFraction, PositiveFraction] = (0.229, 0.224, 0.225)
     """Statistics of images scaled to 0..1, RGB."""

@@ -52,11 +52,15 @@ def read_torch_file(path: Path) -> Any:
         ) from error
 
 
-def load_weights(model: DLASeg, state: dict[str, Tensor], source: str = "the weights") -> None:
+def load_weights(
+    model: DLASeg, state: dict[str, Tensor], source: str = "the weights", other_classes: bool = False
+) -> bool:
     """Load classification or segmentation weights, the authors', timm's or ours, into ``model``.
 
     Every tensor must have its place and the right shape, and every place its tensor, but for what the module's
     docstring lists; a classification network fills the backbone alone. Raises UserError otherwise.
+
+    With ``other_classes``, a classifier of another number of classes is left out; True where it was.
     """
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     if any(name.startswith("base.") for name in state):
@@ -68,6 +72,12 @@ def load_weights(model: DLASeg, state: dict[str, Tensor], source: str = "the wei
 
     only_backbone = all(name.startswith("backbone.") for name in state)
     expected = {n: t for n, t in model.state_dict().items() if n.startswith("backbone.") or not only_backbone}
+    bias = state.get("classifier.bias")
+    left_out = other_classes and bias is not None and len(bias) != model.classifier.out_channels
+    if left_out:
+        state, expected = (
+            {n: t for n, t in tensors.items() if not n.startswith("classifier.")} for tensors in (state, expected)
+        )
     # Files older than PyTorch 0.4 do not count batches, and nothing depends on the count.
     missing = [n for n in expected if n not in state and not n.endswith("num_batches_tracked")]
     unknown = [n for n in state if n not in expected]
@@ -84,6 +94,7 @@ def load_weights(model: DLASeg, state: dict[str, Tensor], source: str = "the wei
                 "check model.backbone, model.output_stride and the number of classes"
             )
     model.load_state_dict(state, strict=False)
+    return left_out
 
 
 def _segmentation_name(name: str) -> str:

@@ -103,6 +103,20 @@ def test_weights_for_other_classes_are_refused():
         load_weights(network(5), network(3).state_dict())
 
 
+def test_to_learn_other_classes_all_but_the_classifier_is_taken():
+    theirs, ours = randomised(network(3)), network(5)
+    before = ours.classifier.weight.clone()
+    assert load_weights(ours, theirs.state_dict(), other_classes=True)
+    assert torch.equal(ours.classifier.weight, before)
+    assert_same(ours.backbone, theirs.backbone)
+    assert_same(ours.decoder, theirs.decoder)
+    assert not load_weights(network(3), theirs.state_dict(), other_classes=True)
+    state = dict(theirs.state_dict())
+    del state["decoder.idas.0.nodes.0.0.weight"]
+    with pytest.raises(UserError, match=r"lacks decoder"):
+        load_weights(ours, state, other_classes=True)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_reading_files(tmp_path, suffix):
     state = {"a": torch.arange(3.0)}
