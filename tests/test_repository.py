@@ -73,9 +73,9 @@ def test_imports_point_down(path):
     assert inside - {here, "segdla.errors"} <= MAY_IMPORT[here]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+@pytest.mark.parametrize("path", [*SOURCES, *sorted(ROOT.glob("tools/*.py"))], ids=module_name)
 def test_files_stay_readable(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 280
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
 
 
 def test_albumentations_stays_in_one_file():
