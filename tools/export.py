@@ -2,9 +2,7 @@
 
 import argparse
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +16,7 @@ from segdla.data.dataset import Some, Source
 from segdla.errors import UserError
 from segdla.evaluation import evaluate
 from segdla.export import FORMATS, Opened, export, open_exported
+from segdla.export.place import leave_alone, unchecked
 from segdla.export.verify import Difference, differences, pictures
 from segdla.inference.predictors import Predictor
 from segdla.report import console, progress
@@ -61,13 +60,6 @@ def place(args: argparse.Namespace, checkpoint: Path) -> Path:
     return path
 
 
-def leave_alone(path: Path, kind: str) -> None:
-    """Raises UserError where a file would be overwritten."""
-    for taken in map(path.with_suffix, FORMATS[kind].WRITES):
-        if taken.exists():
-            raise UserError(f"{taken} exists; choose another --output")
-
-
 def main(args: argparse.Namespace) -> int:
     if args.checkpoint and "=" in args.checkpoint and not Path(args.checkpoint).exists():  # only overrides were given
         args.checkpoint, args.overrides = None, [args.checkpoint, *args.overrides]
@@ -103,18 +95,6 @@ def main(args: argparse.Namespace) -> int:
             file.replace(path.with_name(file.name))
     console.print(f"written to {path} ({size / 1e6:.1f} MB)", soft_wrap=True)
     return 0
-
-
-@contextmanager
-def unchecked(path: Path) -> Iterator[Path]:
-    """A folder on the disk where ``path`` is to be. Raises UserError where that can't be written."""
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix="unchecked-") as folder:
-            yield Path(folder)
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        raise UserError(f"cannot write {path}: {error.strerror}; choose another --output, or make room") from error
 
 
 def table(found: Sequence[Difference]) -> Table:
