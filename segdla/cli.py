@@ -1,6 +1,7 @@
 """How a tool starts and how it fails: one message and exit status 2 for a user's mistake, no traceback."""
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -34,7 +35,8 @@ def positive(word: str) -> int:
 
 def run(main: Callable[[argparse.Namespace], int], made: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse and run; returns the exit status."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text; stderr does so by itself
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text; stderr does so by itself
     try:
         return main(made.parse_intermixed_args(argv))
     except PeerError:
