@@ -2,8 +2,8 @@
 
 From one image to its class ids, in float32: the plain module as a tutorial would run it (contiguous, argmax at full
 size), ours as ``segdla.load`` runs it, ours compiled, in ONNX Runtime and in OpenVINO, and, where it is said, in bf16
-and int8; and FPN and U-Net of segmentation-models-pytorch over timm dla34. All of ours have the same weights. They run
-in turn in one process; medians. Adds to results/inference_cpu.json.
+and int8; and FPN and U-Net of segmentation-models-pytorch over timm dla34, in both memory layouts as the plain module.
+All of ours have the same weights. They run in turn in one process; medians. Adds to results/inference_cpu.json.
 """
 
 import argparse
@@ -65,12 +65,12 @@ def contenders(size: tuple[int, int], stride: int, folder: Path) -> dict[str, Ca
         "ours, eager, bf16": in_precision(fast.logits, CPU, "bf16"),
         "ours, OpenVINO, int8": exported(network, "openvino", ".xml", folder, image, True),
     }
-    return {
-        "plain module": plain(network, image),
-        **{name: ours(function, stride, image) for name, function in logits.items()},
-        "smp FPN": plain(peer("FPN", classes), image),
-        "smp U-Net": plain(peer("Unet", classes), image),
-    }
+    others = {"plain module": network, "smp FPN": peer("FPN", classes), "smp U-Net": peer("Unet", classes)}
+    found = {}
+    for name, module in others.items():
+        found[name] = plain(module, image)
+        found[f"{name}, channels-last"] = plain(copy.deepcopy(module).to(memory_format=torch.channels_last), image)
+    return found | {name: ours(function, stride, image) for name, function in logits.items()}
 
 
 def main() -> None:
