@@ -2,9 +2,12 @@
 
 import ctypes
 import json
+import os
 import platform
 import random
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +42,20 @@ def keep_memory() -> None:
         trim_threshold, mmap_threshold = -1, -3
         for parameter in (trim_threshold, mmap_threshold):
             ctypes.CDLL(None).mallopt(parameter, 2**31 - 1)
+
+
+def run_training(run: Path, config: str, *settings: str, alone: bool = True) -> None:
+    """A training by the training tool, to its end; goes on where it was stopped. Not ``alone``: on one core, silent."""
+    if (run / "scores.json").exists():
+        return
+    start = [config, *settings, "--runs", str(run.parent), "--name", run.name]
+    go_on = ["--resume", str(run)]
+    subprocess.run(
+        [sys.executable, "tools/train.py", *(go_on if run.exists() else start)],
+        env=os.environ if alone else {**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=None if alone else subprocess.DEVNULL,
+        check=True,
+    )
 
 
 def machine(device: torch.device) -> dict[str, object]:

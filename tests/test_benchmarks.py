@@ -1,6 +1,6 @@
 """Benchmarks are run by hand; these hold that they can be."""
 
-import subprocess
+import runpy
 import sys
 
 import pytest
@@ -11,10 +11,13 @@ from segdla.data.cache import CachedSource
 BENCHMARKS = ROOT / "benchmarks"
 
 
-@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
-def test_each_starts(path):
-    done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("path", sorted(set(BENCHMARKS.glob("*.py")) - {BENCHMARKS / "measure.py"}), ids=lambda path: path.stem)
+def test_each_starts(path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(path), run_name="__main__")
+    assert ended.value.code == 0
 
 
 def test_waiting_for_data_is_measured(tmp_path, monkeypatch):

@@ -1,0 +1,98 @@
+"""The README's CamVid rows: python benchmarks/camvid.py --camvid DIR [--only camvid_compact] [--seeds 0 1]
+
+Trains each recipe with each seed by the training tool, scores the test images three ways by the testing tool, and
+prints mean and spread, and the means by class. A training is about an hour of two cores. Goes on where it was stopped;
+keeps scores and logs in results/RECIPE/seedN, and trains nothing again that is there.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+
+from measure import RESULTS, run_training
+
+from segdla import config
+
+# One training after the other, each from the weights of the one before.
+RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
+    "camvid_dla34": {
+        "half_size": ("data.crop=[128, 160]", "data.augment.scale=[0.25, 0.875]", "train.epochs=70"),
+        "full_size": (),
+    },
+    "camvid_compact": {"full_size": ()},
+}
+TESTS = {
+    "eval_test": (),
+    "eval_test_multiscale": ("--multiscale",),
+    "eval_test_multiscale_flip": ("--multiscale", "--flip"),
+}
+
+
+def train_and_test(recipe: str, seed: int, camvid: Path, runs: Path) -> None:
+    kept, weights = RESULTS / recipe / f"seed{seed}", ()
+    if all((kept / f"{scores}.json").exists() for scores in TESTS):
+        return
+    kept.mkdir(parents=True, exist_ok=True)
+    for stage, settings in RECIPES[recipe].items():
+        run = runs / f"{recipe}_seed{seed}_{stage}"
+        run_training(run, f"configs/{recipe}.yaml", f"data.root={camvid}", f"train.seed={seed}", *settings, *weights)
+        weights = (f"model.weights={run / 'best.safetensors'}",)
+        shutil.copy(run / "metrics.jsonl", kept / f"metrics_{stage}.jsonl")
+    for scores, flags in TESTS.items():
+        subprocess.run([sys.executable, "tools/test.py", str(run), "--split", "test", *flags], check=True)
+        shutil.copy(run / f"{scores}.json", kept)
+
+
+def minutes(log: Path, batch_size: int) -> float:
+    """Of the training steps, without the evaluations between them."""
+    seconds, before = 0.0, 0
+    for record in map(json.loads, log.read_text(encoding="utf-8").splitlines()):
+        if "images_per_second" in record:
+            seconds += (record["step"] - before) * batch_size / record["images_per_second"]
+            before = record["step"]
+    return seconds / 60
+
+
+def spread(numbers: list[float]) -> str:
+    mean = f"{statistics.mean(numbers):.1f}"
+    return mean if len(numbers) == 1 else f"{mean} ({min(numbers):.1f} to {max(numbers):.1f})"
+
+
+def rows(recipe: str) -> tuple[str, list[str]]:
+    """The recipe's row among the others, and its rows among those of the classes, from the seeds that are there."""
+    seeds = sorted((RESULTS / recipe).glob("seed*"))
+    batch_size = config.load(f"configs/{recipe}.yaml").train.batch_size
+    row = [recipe, str(len(seeds))]
+    row.append(spread([sum(minutes(log, batch_size) for log in seed.glob("metrics_*.jsonl")) for seed in seeds]))
+    by_class = []
+    for test in TESTS:
+        scores = [json.loads((seed / f"{test}.json").read_text(encoding="utf-8")) for seed in seeds]
+        row.append(spread([100 * score["mean_iou"] for score in scores]))
+        means = (100 * statistics.mean(score["iou"][name] for score in scores) for name in scores[0]["iou"])
+        by_class.append(f"| {recipe}, {test} | {' | '.join(f'{mean:.1f}' for mean in means)} |")
+    return f"| {' | '.join(row)} |", by_class
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--camvid", type=Path, required=True, help="CamVid as the SegNet authors prepared it")
+    parser.add_argument("--only", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="RECIPE")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trainings")
+    args = parser.parse_args()
+
+    for recipe in args.only:
+        for seed in args.seeds:
+            train_and_test(recipe, seed, args.camvid, args.runs)
+    by_recipe, by_class = zip(*(rows(recipe) for recipe in args.only), strict=True)
+    print("| recipe | seeds | minutes | test mIoU | five scales | and mirrored |", "|---" * 6 + "|", sep="\n")
+    print(*by_recipe, *chain(*by_class), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
