@@ -2,18 +2,20 @@
 
 import hashlib
 import io
+import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from segdla.errors import UserError
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_INK = (30, 30, 30)
 _LONGEST_NAME = 255  # bytes, of usual file systems
 _WIDEST = 512
 _SMALLEST_ROW = 12  # pixels, of a legend that can still be read
@@ -31,22 +33,31 @@ def overlay(image: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.n
     return cv2.addWeighted(image, 1 - opacity, colors, opacity, 0)
 
 
-def legend(names: Sequence[str], palette: Sequence[tuple[int, int, int]], row: int = 22) -> np.ndarray:
-    """A column of colour patches with their class names, each ``row`` pixels high."""
-    scale = 0.5 * row / 22
-    names = [_drawable(name) for name in names]
-    text_width = max(cv2.getTextSize(name, _FONT, scale, 1)[0][0] for name in names)
-    picture = np.full((row * len(names) + 8, text_width + 3 * row, 3), 255, np.uint8)
-    for i, (name, color) in enumerate(zip(names, palette, strict=True)):
-        top = 4 + i * row
-        cv2.rectangle(picture, (6, top + 3), (6 + row, top + row - 3), tuple(map(int, color)), cv2.FILLED)
-        cv2.putText(picture, name, (2 * row, top + row - row // 3), _FONT, scale, (30, 30, 30), 1, cv2.LINE_AA)
-    return picture
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """One that comes with a library we have anyway, and knows more than ASCII: Latin, Greek, Cyrillic and more."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
 def _drawable(words: str) -> str:
-    """What OpenCV's font has of them; of names that are no text (bytes that are no UTF-8) it would die."""
-    return words.encode("ascii", "replace").decode()
+    """Names of files may be no text (bytes that are no UTF-8)."""
+    return words.encode("utf-8", "replace").decode()
+
+
+def legend(names: Sequence[str], palette: Sequence[tuple[int, int, int]], row: int = 22) -> np.ndarray:
+    """A column of colour patches with their class names, each ``row`` pixels high."""
+    font = _font(round(0.65 * row))
+    names = [_drawable(name) for name in names]
+    width = 3 * row + math.ceil(max(font.getlength(name) for name in names))
+    picture = Image.new("RGB", (width, row * len(names) + 8), "white")
+    pen = ImageDraw.Draw(picture)
+    for i, (name, color) in enumerate(zip(names, palette, strict=True)):
+        top = 4 + i * row
+        pen.rectangle((6, top + 3, 6 + row, top + row - 3), tuple(map(int, color)))
+        pen.text((2 * row, top + row / 2), name, _INK, font, anchor="lm")
+    return np.array(picture)
 
 
 def with_legend(picture: np.ndarray, names: Sequence[str], palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
@@ -108,6 +119,7 @@ def contact_sheet(
     width: int = 280,
 ) -> np.ndarray:
     """Named images with their targets laid over them, in rows of ``columns``, and a legend; ignored pixels are bare."""
+    columns = min(columns, len(samples))
     cells = []
     for name, image, target in samples:
         size = (width, max(1, round(image.shape[0] * width / image.shape[1])))
@@ -115,8 +127,9 @@ def contact_sheet(
         target = cv2.resize(target, size, interpolation=cv2.INTER_NEAREST)
         colored = np.where((target < len(names))[..., None], overlay(image, colorize(target, palette)), image)
         cell = cv2.copyMakeBorder(colored, 18, 0, 0, 4, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-        cv2.putText(cell, _drawable(name)[-width // 8 :], (2, 13), _FONT, 0.4, (30, 30, 30), 1, cv2.LINE_AA)
-        cells.append(cell)
+        labelled = Image.fromarray(cell)
+        ImageDraw.Draw(labelled).text((2, 9), _drawable(name)[-width // 8 :], _INK, _font(12), anchor="lm")
+        cells.append(np.array(labelled))
     height = max(cell.shape[0] for cell in cells)
     blank = np.full((height, width + 4, 3), 255, np.uint8)
     cells = [

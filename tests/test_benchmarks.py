@@ -9,9 +9,10 @@ from conftest import ROOT
 from segdla.data.cache import CachedSource
 
 BENCHMARKS = ROOT / "benchmarks"
+SCRIPTS = [path for path in sorted(BENCHMARKS.glob("*.py")) if path.stem != "measure"]
 
 
-@pytest.mark.parametrize("path", sorted(set(BENCHMARKS.glob("*.py")) - {BENCHMARKS / "measure.py"}), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_each_starts(path, monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     monkeypatch.setattr(sys, "argv", [str(path), "--help"])

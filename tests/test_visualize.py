@@ -41,6 +41,12 @@ def test_legend_shows_every_colour():
         assert (picture == color).all(-1).sum() > 100
 
 
+def test_names_are_drawn_in_their_letters():
+    names = "ö", "ж", "λ", "?"
+    words = legend(names, PALETTE[:1] * 4)[4:-4, 44:]
+    assert len({row.tobytes() for row in np.split(words, len(names))}) == len(names)
+
+
 def test_beside_pads_with_white():
     picture = beside(np.zeros((4, 2, 3), np.uint8), np.zeros((1, 3, 3), np.uint8))
     assert picture.shape == (4, 5, 3)
