@@ -29,10 +29,11 @@ from segdla.data.dataset import SegmentationDataset, Source
 from segdla.data.loader import Batch, TrainingKeys, training_batches
 from segdla.data.transforms import TrainingTransform
 from segdla.engine.state import Plan
-from segdla.engine.step import Loss, take_step
+from segdla.engine.step import take_step
 from segdla.evaluation import evaluate
 from segdla.inference.predictors import in_precision
 from segdla.inference.scores import classify
+from segdla.losses import Objective
 
 CPU = torch.device("cpu")
 EVALUATIONS = 6
@@ -86,7 +87,7 @@ def score(network: nn.Module, settings: config.Config, source: Source) -> float:
 class Learner:
     """A contender in training, for a number of steps."""
 
-    def __init__(self, name: str, settings: config.Config, source: Source, loss: Loss, steps: int):
+    def __init__(self, name: str, settings: config.Config, source: Source, loss: Objective, steps: int):
         t = settings.train.model_copy(update={"lr": LEARNING_RATE, "warmup_steps": steps // 10, "ema": None})
         self.network = contender(name, settings, len(source.classes)).to(memory_format=torch.channels_last).train()
         self.loss = loss
@@ -99,7 +100,7 @@ class Learner:
         self.training.step += 1
 
 
-def seconds_a_step(settings: config.Config, source: Source, loss: Loss) -> dict[str, float]:
+def seconds_a_step(settings: config.Config, source: Source, loss: Objective) -> dict[str, float]:
     learners = {name: Learner(name, settings, source, loss, 1 + ROUNDS) for name in CONTENDERS}
     taken: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for number, batch in enumerate(islice(crops(settings, source), 1 + ROUNDS)):
@@ -111,7 +112,7 @@ def seconds_a_step(settings: config.Config, source: Source, loss: Loss) -> dict[
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def train(name: str, settings: config.Config, sources: dict[str, Source], loss: Loss, steps: int) -> dict:
+def train(name: str, settings: config.Config, sources: dict[str, Source], loss: Objective, steps: int) -> dict:
     learner = Learner(name, settings, sources["train"], loss, steps)
     curve = []
     for done, batch in enumerate(islice(crops(settings, sources["train"]), steps), start=1):

@@ -154,11 +154,12 @@ def plain(value: Any) -> Any:
 
 
 def unused(path: Path) -> Path:
-    """``path``, or the first of ``path-2``, ``path-3``, ... that does not exist yet."""
+    """``path``, or the first of ``path-2``, ``path-3``, ... that does not exist yet; a file keeps its suffix."""
+    stem, suffix = (path.name, "") if path.is_dir() else (path.stem, path.suffix)
     number, free = 1, path
     while free.exists():
         number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        free = path.with_name(f"{stem}-{number}{suffix}")
     return free
 
 

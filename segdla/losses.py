@@ -5,12 +5,32 @@ CUDA has no deterministic implementation.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 IGNORE_INDEX = 255
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a training makes small: a sum of losses, each times its share.
+
+    ``class_weights`` (C,) are those of the cross-entropy among them.
+    """
+
+    terms: Sequence[tuple[float, Callable[[Tensor, Tensor], Tensor]]]
+    class_weights: Tensor | None = None
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return sum(share * loss(logits, targets) for share, loss in self.terms)
+
+    def amount(self, targets: Tensor) -> Tensor:
+        """What the labelled pixels count for, together, in a mean: their number, or the weights of their classes."""
+        return _counts(targets, self.class_weights, targets != IGNORE_INDEX).sum()
 
 
 def cross_entropy(
@@ -20,11 +40,13 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     ignore_index: int = IGNORE_INDEX,
 ) -> Tensor:
-    """Mean cross-entropy over the labelled pixels, weighted by class (C,)."""
+    """Mean cross-entropy over the labelled pixels, weighted by class (C,); where all weigh nothing, 0."""
     losses = F.cross_entropy(
         logits, targets, weights, ignore_index=ignore_index, reduction="none", label_smoothing=label_smoothing
     )
-    return losses.sum() / _shares(targets, weights, targets != ignore_index).sum().clamp(min=1e-6)
+    counts = _counts(targets, weights, targets != ignore_index)
+    # What label smoothing spreads from a pixel over other classes has their weights, even where the pixel has none.
+    return losses.where(counts > 0, 0).sum() / counts.sum().clamp(min=1e-6)
 
 
 def ohem(
@@ -44,8 +66,8 @@ def ohem(
     num_kept = max(1, int(min_kept * losses.numel()))
     least = losses.detach().flatten().topk(num_kept).values[-1]
     hard = (losses.detach() >= least.clamp(max=-math.log(threshold))) & (targets != ignore_index)
-    shares = _shares(targets, weights, hard)
-    return (losses * shares).sum() / shares.sum().clamp(min=1e-6)
+    counts = _counts(targets, weights, hard)
+    return (losses * counts).sum() / counts.sum().clamp(min=1e-6)
 
 
 def dice(logits: Tensor, targets: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
@@ -115,6 +137,6 @@ def _one_hot(targets: Tensor, num_classes: int) -> Tensor:
     return targets[:, None] == torch.arange(num_classes, device=targets.device)[:, None, None]  # (B,C,H,W) bool
 
 
-def _shares(targets: Tensor, weights: Tensor | None, counted: Tensor) -> Tensor:
+def _counts(targets: Tensor, weights: Tensor | None, counted: Tensor) -> Tensor:
     """What each pixel counts for in a mean: its class's weight, or 1; nothing where it is not ``counted``."""
     return counted if weights is None else weights[targets.where(counted, 0)] * counted

@@ -98,7 +98,7 @@ def sample_grid(
     rows = []
     for image, target, prediction in samples:
         if image.shape[1] > _WIDEST:
-            size = (_WIDEST, round(image.shape[0] * _WIDEST / image.shape[1]))
+            size = (_WIDEST, max(1, round(image.shape[0] * _WIDEST / image.shape[1])))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             target, prediction = (
                 cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST) for ids in (target, prediction)

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from segdla.engine.stop import StopSignal, until_stopped
 from segdla.errors import PeerError, UserError
 from segdla.evaluation import evaluate
 from segdla.inference.scores import classify
-from segdla.losses import cross_entropy
+from segdla.losses import Objective, cross_entropy
 
 CPU = torch.device("cpu")
 
@@ -56,7 +57,7 @@ class Floats(nn.Module):
         return self.inner(x.float() / 255)
 
 
-def train_three_steps(folder, accumulate):
+def train_three_steps(folder, accumulate, class_weights=None):
     with distributed.process_group():
         model = Floats(network())
         optimizer = torch.optim.SGD(model.named_parameters(), 0.1, momentum=0.9)
@@ -67,9 +68,10 @@ def train_three_steps(folder, accumulate):
         )
         learner = distributed.replicated(model, CPU)
         batches = training_batches(images(), keys, workers=0, pin=False)
+        objective = Objective([(1, partial(cross_entropy, weights=class_weights))], class_weights)
         losses = []
         for parts in zip(*[batches] * accumulate, strict=True):
-            value, _ = take_step(training, learner, cross_entropy, parts, plan)
+            value, _ = take_step(training, learner, objective, parts, plan)
             losses.append(distributed.total(value) / distributed.world_size())
         torch.save((model.state_dict(), losses), folder / f"{distributed.rank()}.pt")
 

@@ -113,6 +113,8 @@ def test_unused_names(tmp_path):
     assert unused(tmp_path / "run") == tmp_path / "run-3"
     (tmp_path / "eval.json").touch()
     assert unused(tmp_path / "eval.json") == tmp_path / "eval-2.json"
+    (tmp_path / "dla34_v1.5").mkdir()
+    assert unused(tmp_path / "dla34_v1.5") == tmp_path / "dla34_v1.5-2"
 
 
 def test_a_disk_that_fills_while_the_state_is_written_is_answered(tmp_path):

@@ -79,6 +79,10 @@ def test_config_is_frozen():
         ("train.lr=[", "not valid YAML"),
         ("model={mean: [0, 0, 0], mean: [1, 1, 1]}", "the key 'mean' is given twice"),
         ("loss.class_weights=most", "'loss.class_weights' is 'most': it should be a list"),
+        ("loss.class_weights=[0, 0]", "class_weights are all 0"),
+        ("loss={cross_entropy: 0, dice: 1, class_weights: enet}", "class_weights are of cross_entropy and ohem"),
+        ("loss={cross_entropy: 0, ohem: 1, label_smoothing: 0.1}", "label_smoothing is of cross_entropy"),
+        ("train.lr=!!float fast", "not valid YAML"),
     ],
 )
 def test_wrong_overrides_name_key_and_remedy(override, message):
@@ -113,6 +117,16 @@ def test_wrong_overrides_name_key_and_remedy(override, message):
 def test_wrong_configs(values, message):
     with pytest.raises(UserError, match=message):
         config.parse({"data": values} if values and "dataset" in values else values)
+
+
+def test_only_the_inmost_mistake_is_told():
+    with pytest.raises(UserError) as error:
+        config.parse({"data": FOLDER | {"classes": ["yes", True]}})
+    assert str(error.value) == "config: 'data.classes.1' is True: put the word in quotes"
+
+
+def test_a_section_that_is_commented_out_has_its_defaults():
+    assert config.parse({**SCENES, "train": None}) == config.parse(SCENES)
 
 
 def test_unreadable_config_files(tmp_path):

@@ -10,6 +10,7 @@ from tiny_run import TINY, assert_same_run
 from segdla import engine
 from segdla.data.loader import Batch
 from segdla.evaluation import evaluate
+from segdla.losses import boundary, cross_entropy, dice, lovasz, ohem
 from segdla.metrics import ConfusionMatrix
 from segdla.models.dla import VARIANTS
 from segdla.models.segmenter import DLASeg
@@ -72,3 +73,14 @@ def test_memory_layouts_give_the_same_logits(device):
     with torch.inference_mode():
         contiguous = network(images)
         torch.testing.assert_close(network.to(memory_format=torch.channels_last)(images), contiguous)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("loss", [cross_entropy, ohem, dice, lovasz, boundary])
+def test_losses_are_deterministic(device, loss):
+    torch.use_deterministic_algorithms(True)
+    targets = torch.randint(0, 5, (2, 24, 32), device=device)
+    targets[:, :3] = 255
+    logits = torch.randn(2, 5, 24, 32, device=device, requires_grad=True)
+    first, second = (torch.autograd.grad(loss(logits, targets), logits)[0] for _ in range(2))
+    assert torch.equal(first, second)

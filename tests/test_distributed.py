@@ -27,16 +27,20 @@ OVERRIDES = [f"{key}={value}" for key, value in TINY.items()]
 QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 
 
+RARE_ONES_COUNT = torch.linspace(0, 20, 9)  # a class more than the one before
+
+
+@pytest.mark.parametrize("class_weights", [None, RARE_ONES_COUNT], ids=["alike", "weighted"])
 @pytest.mark.parametrize(("world_size", "accumulate"), [(1, 2), (1, 4), (2, 1), (2, 2)])
-def test_steps_are_those_of_one_process_with_the_whole_batch(tmp_path, world_size, accumulate):
+def test_steps_are_those_of_one_process_with_the_whole_batch(tmp_path, world_size, accumulate, class_weights):
     for name in ("one", "parts"):
         (tmp_path / name).mkdir()
-    train_three_steps(tmp_path / "one", 1)
+    train_three_steps(tmp_path / "one", 1, class_weights)
     state, losses = torch.load(tmp_path / "one" / "0.pt")
     if world_size == 1:
-        train_three_steps(tmp_path / "parts", accumulate)
+        train_three_steps(tmp_path / "parts", accumulate, class_weights)
     else:
-        assert run_together(train_three_steps, tmp_path / "parts", accumulate) == [0, 0]
+        assert run_together(train_three_steps, tmp_path / "parts", accumulate, class_weights) == [0, 0]
     for rank in range(world_size):
         same_state, same_losses = torch.load(tmp_path / "parts" / f"{rank}.pt")
         torch.testing.assert_close(same_losses, losses)

@@ -32,6 +32,15 @@ def test_cross_entropy_is_torchs(logits, targets, weights, smoothing):
     torch.testing.assert_close(cross_entropy(logits, targets, weights, smoothing), expected)
 
 
+def test_smoothing_spreads_nothing_from_pixels_that_weigh_nothing(logits):
+    targets = torch.zeros(2, 9, 11, dtype=torch.int64)
+    weights = torch.tensor([0.0, 1, 1, 1])
+    assert cross_entropy(logits, targets, weights, 0.1) == 0
+    targets[0, 0, 0] = 1
+    alone = cross_entropy(logits[:1, :, :1, :1], targets[:1, :1, :1], weights, 0.1)
+    torch.testing.assert_close(cross_entropy(logits, targets, weights, 0.1), alone)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_finite_where_nothing_is_labelled(logits, loss):
     logits.requires_grad_()

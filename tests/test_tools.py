@@ -194,7 +194,7 @@ def test_an_empty_split(fails, two_folders, tmp_path):
 
 
 def test_an_unreadable_image_among_those_to_be_cached(fails, two_folders, tmp_path, monkeypatch):
-    monkeypatch.setattr("segdla.build.training.quick_check", lambda source: None)  # which would have seen it first
+    monkeypatch.setattr("segdla.build.data.quick_check", lambda source: None)  # which would have seen it first
     (tmp_path / "set" / "train" / "images" / "scene 1.png").write_bytes(b"")
     said = fails("train", two_folders, "data.cache=disk", f"data.cache_folder={tmp_path / 'cache'}")
     assert "scene 1.png is not an image" in said

@@ -53,6 +53,11 @@ def test_beside_pads_with_white():
     assert (picture[1:, 2:] == 255).all()
 
 
+def test_grid_of_a_strip():
+    ids = np.zeros((1, 2000), np.uint8)
+    assert sample_grid([(np.zeros((1, 2000, 3), np.uint8), ids, ids)], ("a",), PALETTE[:1]).shape[1] > 3 * 512
+
+
 def test_grid_holds_image_truth_and_prediction():
     image = np.full((30, 40, 3), 77, np.uint8)
     ids = np.zeros((30, 40), np.uint8)

@@ -3,17 +3,22 @@
 from functools import partial
 from pathlib import Path
 
+from segdla import distributed
 from segdla.config import Config
 from segdla.config import data as configs
 from segdla.data.cache import CachedSource, disk_folder, ram_folder
 from segdla.data.camvid import camvid
 from segdla.data.cityscapes import cityscapes
-from segdla.data.dataset import PairSource, Source
+from segdla.data.dataset import PairSource, SegmentationDataset, Source
 from segdla.data.folder import folder
 from segdla.data.pairing import Naming
+from segdla.data.quick_check import quick_check
 from segdla.data.scenes import Scenes
+from segdla.data.transforms import TrainingTransform
 from segdla.errors import UserError
 from segdla.report import console, progress
+
+_STAND_INS = 16  # unreadable samples in a row after which the data set, and not a sample, is what is wrong
 
 
 def _scenes(data: configs.ScenesConfig, split: str) -> Source:
@@ -100,3 +105,27 @@ def every_split(config: Config) -> dict[str, Source | UserError]:
             if split != "test" or hasattr(config.data, split):  # a published set may be there without its test split
                 found[split] = error
     return found
+
+
+def checked_splits(config: Config) -> tuple[Source, Source]:
+    """What is trained and what is validated on. Raises UserError where either is wrong from the start."""
+    training, validation = open_split(config, "train"), open_split(config, "val")
+    for source in (validation,) if config.data.unreadable == "skip" else (training, validation):
+        doubt = quick_check(source)
+        if doubt and distributed.is_main():
+            console.print(f"{doubt} (python tools/check_data.py CONFIG tells more)", soft_wrap=True)
+    return training, validation
+
+
+def datasets(config: Config, training: Source, validation: Source) -> tuple[SegmentationDataset, Source]:
+    """The splits ready to be read: cached, and the one that is trained on augmented. Raises UserError, a pair's."""
+    a, may_skip = config.data.augment, config.data.unreadable == "skip"
+    transform = TrainingTransform(config.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.balance, a.transforms)
+    if may_skip and getattr(config.data, "cache", "none") != "none" and distributed.is_main():
+        console.print("data.unreadable is skip, so training reads the files themselves: data.cache is for validation")
+    kept = training if may_skip else cached(config, training, "train")
+    dataset = SegmentationDataset(kept, transform, config.train.seed, _STAND_INS if may_skip else 0)
+    first = dataset[0, 0]
+    if isinstance(first, UserError):
+        raise first
+    return dataset, cached(config, validation, "val")

@@ -8,15 +8,15 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from segdla import distributed, losses
 from segdla.config import LossConfig, TrainConfig
 from segdla.data.dataset import Source
 from segdla.data.shares import count_pixels, enet_weights, median_frequency_weights
 from segdla.engine.state import Plan, Training
-from segdla.engine.step import Loss
 from segdla.errors import UserError
+from segdla.losses import Objective
 from segdla.report import console, progress
 
 LOSSES = {
@@ -44,7 +44,7 @@ SCHEDULES = {
 }
 
 
-def loss(config: LossConfig, source: Source, on: torch.device, may_skip: bool = False) -> Loss:
+def loss(config: LossConfig, source: Source, on: torch.device, may_skip: bool = False) -> Objective:
     """The training loss over logits (B,C,H,W) and targets (B,H,W): the sum of the config's terms.
 
     With ``may_skip``, masks that can't be read do not count in class weights, instead of being an error.
@@ -52,12 +52,7 @@ def loss(config: LossConfig, source: Source, on: torch.device, may_skip: bool = 
     weights = class_weights(config, source, may_skip)
     tensor = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=on)
     shares = {name: getattr(config, name) for name in LOSSES}
-    terms = [(share, LOSSES[name](config, tensor)) for name, share in shares.items() if share]
-
-    def summed(logits: Tensor, targets: Tensor) -> Tensor:
-        return sum(share * term(logits, targets) for share, term in terms)
-
-    return summed
+    return Objective([(share, LOSSES[name](config, tensor)) for name, share in shares.items() if share], tensor)
 
 
 def class_weights(config: LossConfig, source: Source, may_skip: bool = False) -> Sequence[float] | None:
@@ -102,6 +97,19 @@ def parameter_groups(network: nn.Module, t: TrainConfig) -> list[dict]:
     return [{"params": members, "lr": lr, "weight_decay": decay} for (lr, decay), members in groups.items()]
 
 
+def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
+    """Of tensors, in place, given how many times they have been averaged.
+
+    At first over the last tenth of what there was, for the weights of a network's first steps are worth nothing; then
+    over more and more, until ``decay`` is reached.
+    """
+
+    def update(average: list[Tensor], now: list[Tensor], count: Tensor) -> None:
+        torch._foreach_lerp_(average, now, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
+
+    return update
+
+
 def start(t: TrainConfig, network: nn.Module, plan: Plan) -> Training:
     """The network with all that trains it, at step 0."""
     optimizer = OPTIMIZERS[t.optimizer](parameter_groups(network, t), t, fused=plan.device.type in ("cpu", "cuda"))
@@ -114,7 +122,7 @@ def start(t: TrainConfig, network: nn.Module, plan: Plan) -> Training:
         optimizer,
         schedule(t, plan.num_steps, plan.steps_per_epoch),
         GradScaler(plan.device.type, enabled=plan.precision == "fp16"),
-        AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(t.ema), use_buffers=True) if t.ema else None,
+        AveragedModel(network, multi_avg_fn=moving_average(t.ema), use_buffers=True) if t.ema else None,
     )
 
 

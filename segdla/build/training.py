@@ -11,15 +11,13 @@ import torch
 from segdla import __version__, build, distributed, engine
 from segdla import config as configs
 from segdla.build import learning
-from segdla.build.data import cached, open_split
+from segdla.build.data import checked_splits, datasets
 from segdla.build.memory import answering_memory
 from segdla.build.predictor import predictor
 from segdla.checkpoint import BEST, CONFIG, occupied, read_training, save_text
 from segdla.config import Config
-from segdla.data.check import quick_check
-from segdla.data.dataset import Classes, SegmentationDataset, Source
+from segdla.data.dataset import Classes
 from segdla.data.loader import TrainingKeys, training_batches
-from segdla.data.transforms import TrainingTransform
 from segdla.engine.state import Plan, Training
 from segdla.errors import UserError
 from segdla.inference.predictors import in_precision
@@ -27,22 +25,23 @@ from segdla.models.macs import count_macs
 from segdla.models.weights import load_weights, read_state_dict
 from segdla.report import RunLog, console
 
-_STAND_INS = 16  # unreadable samples in a row after which the data set, and not a sample, is what is wrong
-
 
 def resume_from(run: Path, state: dict[str, Any], training: Training) -> None:
     """Bring a training to the state in which the run ended. Raises UserError where it does not fit."""
     for name, now in training.stream.items():
         if (before := state["stream"].get(name, now)) != now:
             raise UserError(
-                f"{name} is {now}, and was {before} when {run} was saved: it would not go on where it was in the data; "
-                f"resume it as it was, or start a new run from its weights with model.weights={run / BEST}"
+                f"{name} is {now}, and was {before} when {run} was saved: it would not be the same run that goes on; "
+                f"resume it as it was, or start a new one from its weights with model.weights={run / BEST}"
             )
     try:
         training.load_state_dict(state)
+    except torch.OutOfMemoryError:
+        raise
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
-            f"the state of {run} does not fit the config; resume without changing model, data or train.optimizer"
+            f"the state of {run} does not fit the config; resume without changing model, data or train.optimizer "
+            f"({str(error).splitlines()[0].rstrip(':')})"
         ) from error
     if not (run / BEST).exists():  # whatever its score was, there are no weights of it
         training.best = -1.0
@@ -57,24 +56,9 @@ def memory_remedy(config: Config) -> str:
     )
 
 
-def datasets(config: Config) -> tuple[SegmentationDataset, Source]:
-    """What is trained on, augmented, and what is validated on. Raises UserError where either does not start well."""
-    a, may_skip = config.data.augment, config.data.unreadable == "skip"
-    training, validation = open_split(config, "train"), open_split(config, "val")
-    for source in (validation,) if may_skip else (training, validation):
-        quick_check(source)  # a data set that is wrong throughout is answered at once
-    transform = TrainingTransform(config.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.balance, a.transforms)
-    if may_skip and getattr(config.data, "cache", "none") != "none" and distributed.is_main():
-        console.print("data.unreadable is skip, so training reads the files themselves: data.cache is for validation")
-    kept = training if may_skip else cached(config, training, "train")
-    dataset = SegmentationDataset(kept, transform, config.train.seed, _STAND_INS if may_skip else 0)
-    first = dataset[0, 0]
-    if isinstance(first, UserError):
-        raise first
-    return dataset, cached(config, validation, "val")
-
-
-def summary(config: Config, plan: Plan, training: Training, num_images: tuple[int, int], classes: Classes) -> str:
+def summary(
+    config: Config, plan: Plan, training: Training, num_images: tuple[int, int], classes: Classes, compiled: bool
+) -> str:
     """What is about to happen, in five lines."""
     m, t, (height, width) = config.model, config.train, config.data.crop
     parameters = sum(p.numel() for p in training.model.parameters())
@@ -86,7 +70,7 @@ def summary(config: Config, plan: Plan, training: Training, num_images: tuple[in
         f"{count_macs(training.model, height, width) / 1e9:.2f} GMAC for a crop of {height}x{width}\n"
         f"{distributed.world_size()} x {_device_name(plan.device)}, "
         f"{build.computed_in(t.precision, plan.precision, plan.device)}"
-        f"{', compiled' if t.compile else ''}\n"
+        f"{', compiled' if compiled else ''}\n"
         f"{classes.protocol or config.data.dataset}: {num_images[0]} images to train on, {num_images[1]} to validate "
         f"(python tools/check_data.py CONFIG examines them all)\n"
         f"{t.epochs} epochs of {plan.steps_per_epoch} steps of {t.batch_size} images{dealt}: {plan.num_steps} steps"
@@ -120,7 +104,8 @@ def open_run(config: Config, run: Path, resume: bool) -> None:
 def train(config: Config, run: Path, resume: bool) -> bool:
     """Train in the folder ``run``; True when it got to the end, False when a signal stopped it.
 
-    Nothing is written before data, network and (with ``resume``) training state are all there.
+    Nothing is written before data, network and (with ``resume``) training state are all there; what takes long, to
+    decode or count a data set, comes after all that can be wrong without it.
     """
     t, world_size = config.train, distributed.world_size()
     if t.batch_size % (world_size * t.accumulate):
@@ -146,9 +131,8 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
     t, rank, world_size = config.train, distributed.rank(), distributed.world_size()
     computing = build.precision(t.precision, on)
     torch.manual_seed(t.seed)
-    dataset, validation = datasets(config)
-    classes = dataset.source.classes
-    objective = learning.loss(config.loss, dataset.source, on, config.data.unreadable == "skip")
+    training_split, validation_split = checked_splits(config)
+    classes = training_split.classes
     network = build.model(config, len(classes))
     state = distributed.on_main(lambda: read_training(run)) if resume else None  # None: it ended before it had any
     if config.model.weights and state is None:
@@ -157,7 +141,7 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
             console.print(f"{given} is of another number of classes: the classifier starts afresh", soft_wrap=True)
     network = learning.prepared(network, t, on)
 
-    steps_per_epoch = -(-len(dataset) // t.batch_size)
+    steps_per_epoch = -(-len(training_split) // t.batch_size)
     plan = Plan(
         run=run,
         device=on,
@@ -176,9 +160,12 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
     training.stream = {
         "train.batch_size": t.batch_size,
         "train.seed": t.seed,
-        "training images": len(dataset),
+        "training images": len(training_split),
         "classes": list(classes.names),
         "protocol": classes.protocol,
+        "model.weights": config.model.weights,
+        "model.mean": list(config.model.mean),
+        "model.std": list(config.model.std),
     }
     if state is not None:
         resume_from(run, state, training)
@@ -187,6 +174,9 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
             raise UserError(
                 f"{run} has done its {t.epochs} epochs; to go on, add train.epochs={2 * max(t.epochs, done)}"
             )
+    learner = learning.compiled(network, on) if t.compile else network
+    dataset, validation = datasets(config, training_split, validation_split)
+    objective = learning.loss(config.loss, dataset.source, on, config.data.unreadable == "skip")
     card = {
         "config": config.model_dump(mode="json"),
         "classes": classes.names,
@@ -195,7 +185,14 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
         "version": __version__,
     }
     if distributed.is_main():
-        console.print(summary(config, plan, training, (len(dataset), len(validation)), classes), soft_wrap=True)
+        num_images, compiled = (len(dataset), len(validation)), learner is not network
+        console.print(summary(config, plan, training, num_images, classes, compiled), soft_wrap=True)
+        if plan.num_steps <= t.warmup_steps:
+            console.print(
+                f"train.warmup_steps is {t.warmup_steps} of {plan.num_steps} steps: the learning rate never gets to "
+                f"train.lr",
+                soft_wrap=True,
+            )
     distributed.on_main(lambda: open_run(config, run, resume))
     if not resume:
         distributed.on_main(lambda: kept.enter_context(occupied(run)))
@@ -218,7 +215,7 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
         with log as entered:
             return engine.train(
                 training,
-                distributed.replicated(learning.compiled(network, on) if t.compile else network, on),
+                distributed.replicated(learner, on),
                 objective,
                 training_batches(dataset, keys, build.num_workers(config), on.type == "cuda"),
                 build.whole_images(config, validation, on),

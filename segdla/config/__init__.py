@@ -57,6 +57,12 @@ class LossConfig(Section):
     def _something(self):
         if not any((self.cross_entropy, self.ohem, self.dice, self.lovasz, self.boundary)):
             raise ValueError("all terms are 0; give one a weight, such as cross_entropy: 1")
+        if self.class_weights is not None and not (self.cross_entropy or self.ohem):
+            raise ValueError("class_weights are of cross_entropy and ohem, which are 0; give one a weight or leave out")
+        if self.label_smoothing and not self.cross_entropy:
+            raise ValueError("label_smoothing is of cross_entropy, which is 0; give it a weight or leave out")
+        if isinstance(self.class_weights, tuple) and not any(self.class_weights):
+            raise ValueError("class_weights are all 0; then nothing is learned")
         return self
 
 
@@ -65,7 +71,8 @@ class TrainConfig(Section):
     batch_size: PositiveInt = 16
     """Images of an optimizer step: over all devices and all parts of a step."""
     accumulate: PositiveInt = 1
-    """Parts that a step's images are taken through the network in, where they don't fit at once."""
+    """Parts that a step's images are taken through the network in, where they don't fit at once. Cross-entropy stays
+    what it is; batch normalisation, ohem, dice, lovasz and boundary are of each part by itself."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: PositiveFloat = 0.01
     backbone_lr: PositiveFloat = 1.0
@@ -88,7 +95,9 @@ class TrainConfig(Section):
     clip_norm: PositiveFloat | None = None
     """Largest norm of the gradient of all parameters together; a larger one is scaled down."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay of a moving average of the weights, which is then evaluated and kept: 0.999 is over about 1000 steps."""
+    """Decay of a moving average of the weights, which is then evaluated and kept: 0.999 is over about 1000 steps.
+
+    Early in a run it is over about a tenth of the steps so far."""
     sync_batchnorm: bool = True
     """Batch normalisation over the images of all devices."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
@@ -165,11 +174,11 @@ def parse(values: Any, overrides: Sequence[str] = (), source: str = "config") ->
         raise UserError(f"{source}: a config is a mapping of sections (data, model, loss, train, eval), not {values!r}")
     for override in overrides:
         values = _override(values, override)
+    values = {key: {} if section is None else section for key, section in values.items()}  # all of it commented out
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        problems = dict.fromkeys(explain(problem, Config) for problem in error.errors())
-        raise UserError(f"{source}: {'; '.join(problems)}") from None
+        raise UserError(f"{source}: {'; '.join(explain(error.errors(), Config))}") from None
 
 
 def dump(config: Config) -> str:
@@ -202,7 +211,7 @@ _Loader.yaml_implicit_resolvers = {
 def _yaml(text: str, source: str) -> Any:
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from None
 
 

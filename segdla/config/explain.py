@@ -3,13 +3,24 @@
 import difflib
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 
-def explain(problem: dict[str, Any], config: type[BaseModel]) -> str:
-    """One of pydantic's findings about a ``config``."""
+def explain(problems: Sequence[Mapping[str, Any]], config: type[BaseModel]) -> list[str]:
+    """Pydantic's findings about a ``config``, each once, and none of what only follows from one further inside."""
+    paths = [_path(problem["loc"]) for problem in problems]
+    inmost = [p for p, path in zip(problems, paths, strict=True) if not any(_is_inside(other, path) for other in paths)]
+    return list(dict.fromkeys(_explain(problem, config) for problem in inmost))
+
+
+def _is_inside(path: list[str | int], of: list[str | int]) -> bool:
+    return len(path) > len(of) and path[: len(of)] == of
+
+
+def _explain(problem: Mapping[str, Any], config: type[BaseModel]) -> str:
     path = _path(problem["loc"])
     key = ".".join(map(str, path))
     match problem["type"]:
@@ -23,6 +34,8 @@ def explain(problem: dict[str, Any], config: type[BaseModel]) -> str:
             return f"data.dataset is {problem['ctx']['tag']!r}; it must be one of {problem['ctx']['expected_tags']}"
         case "value_error":
             return f"'{key}': {problem['ctx']['error']}"
+        case "string_type" if isinstance(problem["input"], bool):  # YAML's yes, no, on, off
+            return f"'{key}' is {problem['input']!r}: put the word in quotes"
         case _:
             said = problem["msg"].replace("Input should", "it should", 1).replace("valid tuple", "list")
             return f"'{key}' is {problem['input']!r}: {said}"

@@ -11,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from segdla.data.dataset import IGNORE_INDEX, Classes, PairSource, Source, require_one_size
+from segdla.data.dataset import IGNORE_INDEX, Classes, PairSource, Source, is_labelled, require_one_size
 from segdla.data.duplicates import fingerprint, near_groups, nearest_before
-from segdla.data.images import image_size, read_image, read_mask
+from segdla.data.images import read_image, read_mask
 from segdla.data.shares import enet_weights, median_frequency_weights
 from segdla.errors import UserError
 
@@ -39,7 +39,6 @@ SERIOUS = {
     "class missing from split": False,
 }
 _CONSTANT = 2.0  # standard deviation of the samples, of 255
-_QUICK_SIZES, _QUICK_PAIRS = 1000, 8  # pairs that training looks at before it starts
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def check(sources: Mapping[str, Source | UserError], progress: Progress = iter) 
     findings += _duplicates(looks)
     splits = {split: _sum_up(looks[split], usable[split].classes) for split in usable if looks[split]}
     for split, made_of in splits.items():
-        if not _is_labelled(usable[split]):
+        if not is_labelled(usable[split]):
             continue
         kind = "class never occurs" if split == "train" else "class missing from split"
         missing = [name for name, number in made_of.pixels.items() if made_of.sizes and not number]
@@ -130,36 +129,11 @@ def check(sources: Mapping[str, Source | UserError], progress: Progress = iter) 
     return Report(sorted(findings, key=lambda finding: list(SERIOUS).index(finding.kind)), splits)
 
 
-def quick_check(source: Source) -> None:
-    """The cheap part: sizes, from the headers, of pairs all over the source, and a few of them read whole.
-
-    Raises the first UserError, with how to see all of them.
-    """
-    try:
-        if isinstance(source, PairSource):
-            for index in _spread(len(source), _QUICK_SIZES):
-                image, mask = source.pairs[index]
-                require_one_size(image, image_size(image), mask, image_size(mask))
-        for index in _spread(len(source), _QUICK_PAIRS):
-            source.read(index)
-    except UserError as error:
-        raise UserError(f"{error} (all that is wrong: python tools/check_data.py CONFIG)") from error
-
-
-def _is_labelled(source: Source) -> bool:
-    """Whether its truth is public; where it is not, there is nothing in the targets to find fault with."""
-    return getattr(source, "labelled", True)
-
-
-def _spread(length: int, number: int) -> list[int]:
-    return sorted({i * length // number for i in range(number)}) if length > number else list(range(length))
-
-
 def _look(source: Source, index: int) -> _Look:
     look = _Look(str(source.pairs[index][0]) if isinstance(source, PairSource) else source.name(index))
     step = "unreadable image"
     try:
-        if isinstance(source, PairSource) and _is_labelled(source):
+        if isinstance(source, PairSource) and is_labelled(source):
             image_path, mask_path = source.pairs[index]
             image = read_image(image_path)
             step = "unreadable mask"
@@ -184,7 +158,7 @@ def _look(source: Source, index: int) -> _Look:
     if std.max() < _CONSTANT:
         color = mean.round().astype(int).tolist()
         look.findings.append(("nearly constant image", f"{look.name}: all of its pixels are about {color}"))
-    if look.counts[IGNORE_INDEX] == target.size and _is_labelled(source):
+    if look.counts[IGNORE_INDEX] == target.size and is_labelled(source):
         look.findings.append(("unlabelled", f"{look.name}: every pixel of its mask is ignored"))
     return look
 

@@ -122,6 +122,11 @@ class Some:
         return self.source.target(self.indexes[index])
 
 
+def is_labelled(source: Source) -> bool:
+    """Whether its truth is public; where it is not, there is nothing in the targets to find fault with."""
+    return getattr(source, "labelled", True)
+
+
 def require_one_size(
     image_path: Path, image_size: tuple[int, ...], mask_path: Path, mask_size: tuple[int, ...]
 ) -> None:

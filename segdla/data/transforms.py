@@ -200,7 +200,13 @@ class TrainingTransform:
     def _furthered(self, image: np.ndarray, target: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         # Under loader workers albumentations would draw the same numbers in each of them, every epoch anew.
         self.further.set_random_seed(seed)
-        result = self.further(image=image, mask=target)
+        try:
+            result = self.further(image=image, mask=target)
+        except Exception as error:  # each transform has its own demands, and its own kinds of error
+            raise UserError(
+                f"data.augment.transforms can't be applied to a crop of {self.crop}: {type(error).__name__}: {error}; "
+                "change them, or data.crop"
+            ) from error
         image, target = result["image"], result["mask"]
         if image.dtype != np.uint8 or image.shape != (*self.crop, 3) or target.shape != self.crop:
             raise UserError(

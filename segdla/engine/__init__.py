@@ -14,11 +14,12 @@ from segdla.checkpoint import BEST, LAST, plain, save_training, save_weights
 from segdla.data.loader import Batch, WholeImages
 from segdla.engine.meter import Meter
 from segdla.engine.state import Plan, Training
-from segdla.engine.step import Loss, take_step
+from segdla.engine.step import take_step
 from segdla.engine.stop import StopSignal, until_stopped
 from segdla.errors import UserError
 from segdla.evaluation import evaluate
 from segdla.inference.predictors import Predictor
+from segdla.losses import Objective
 from segdla.report import RunLog, console
 
 _NUM_SAMPLES = 4  # pictures of an evaluation
@@ -28,7 +29,7 @@ _SMALLEST_SCALE = 1e-3  # of fp16's loss; it starts at 65536 and is halved when 
 def train(
     training: Training,
     learner: nn.Module,
-    loss: Loss,
+    objective: Objective,
     batches: Iterable[Batch],
     validation: WholeImages,
     segment: Predictor,
@@ -63,7 +64,7 @@ def train(
                     plan.num_steps - training.step,
                     plan.save_every - training.step % plan.save_every,
                 )
-                train_steps(training, learner, loss, islice(steps, to_go), log, plan, stop)
+                train_steps(training, learner, objective, islice(steps, to_go), log, plan, stop)
             distributed.on_main(lambda: save_training(plan.run / LAST, training.state_dict()))
             if stop.error is not None:
                 if training.step > 0 and distributed.is_main():
@@ -75,7 +76,7 @@ def train(
 def train_steps(
     training: Training,
     learner: nn.Module,
-    loss: Loss,
+    objective: Objective,
     steps: Iterable[tuple[Batch, ...]],
     log: RunLog | None,
     plan: Plan,
@@ -88,11 +89,11 @@ def train_steps(
     training.model.train()
     search_fastest(not torch.are_deterministic_algorithms_enabled())
     meter = Meter()
-    for parts in meter.timed(until_stopped(steps, stop)):
+    for parts in until_stopped(meter.timed(steps), stop):
         # So that what a network draws, for dropout, depends on nothing that went before.
         torch.manual_seed(np.random.SeedSequence((plan.seed, training.step, distributed.rank())).generate_state(1)[0])
         training.set_lr()
-        value, finite = take_step(training, learner, loss, parts, plan)
+        value, finite = take_step(training, learner, objective, parts, plan)
         training.step += 1
         if finite:
             meter.add(value, parts)
@@ -154,7 +155,9 @@ def _together(names: list[str]) -> str:
 
 
 def _remedy(training: Training, plan: Plan) -> str:
-    words = f"lower train.lr (now {training.lr_at(training.step):.3g}), raise train.warmup_steps or set train.clip_norm"
+    words = (
+        f"lower train.lr (now {training.optimizer.defaults['lr']:.3g}), raise train.warmup_steps or set train.clip_norm"
+    )
     if (plan.run / LAST).exists():
         words += f", and go on from the last state that was good with --resume {plan.run}"
     return words

@@ -120,7 +120,7 @@ class Training:
         if state["optimizer"] and set(state["optimizer"]) != set(names):
             raise ValueError("the optimizer's state is of other parameters")
         moments = {index: state["optimizer"][name] for index, name in enumerate(names) if state["optimizer"]}
-        self.optimizer.load_state_dict({**fresh, "state": moments})
+        self.optimizer.load_state_dict({**fresh, "state": moments or fresh["state"]})
         for parameter, kept in self.optimizer.state.items():
             for key, value in kept.items():
                 if isinstance(value, torch.Tensor) and value.shape == parameter.shape:

@@ -1,7 +1,6 @@
 """One optimizer step: the parts of a batch, on one of several devices."""
 
 import math
-from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -9,16 +8,14 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from segdla import distributed
-from segdla.data.dataset import IGNORE_INDEX
 from segdla.data.loader import Batch
 from segdla.engine.state import Plan, Training
 from segdla.inference.predictors import in_precision
-
-Loss = Callable[[Tensor, Tensor], Tensor]  # logits (B,C,H,W) and targets (B,H,W) to a number
+from segdla.losses import Objective
 
 
 def take_step(
-    training: Training, learner: nn.Module, loss: Loss, parts: tuple[Batch, ...], plan: Plan
+    training: Training, learner: nn.Module, objective: Objective, parts: tuple[Batch, ...], plan: Plan
 ) -> tuple[Tensor, bool]:
     """One optimizer step over the parts of a batch: its loss, on the device, and whether it was taken.
 
@@ -30,10 +27,10 @@ def take_step(
     targets = [part.targets.to(plan.device, non_blocking=True).long() for part in parts]
     before = [buffer.clone() for buffer in training.model.buffers()] if plan.skip_nonfinite else []
     value = torch.zeros((), device=plan.device)
-    for i, share in enumerate(labelled_shares(targets)):
+    for i, share in enumerate(shares([objective.amount(part) for part in targets])):
         last = i == len(parts) - 1
         with nullcontext() if last else distributed.unsynchronised(learner):
-            part = loss(forward(images[i]), targets[i]) * share
+            part = objective(forward(images[i]), targets[i]) * share
             training.scaler.scale(part).backward()
         value += part.detach()
 
@@ -56,14 +53,13 @@ def take_step(
     return value, finite
 
 
-def labelled_shares(targets: list[Tensor]) -> list[Tensor | float]:
-    """What the mean loss of each part weighs: its share of the whole step's labelled pixels.
+def shares(amounts: list[Tensor]) -> list[Tensor | float]:
+    """What the mean loss of each part weighs, of the parts' labelled pixels: a share of the whole step's.
 
-    Times the number of processes, because their gradients are averaged. Together they are the mean over the step's
-    labelled pixels, where no class weighs more than another.
+    Times the number of processes, because their gradients are averaged. Together, means over pixels are then the mean
+    over the step, however it is dealt out.
     """
-    if len(targets) == distributed.world_size() == 1:
+    if len(amounts) == distributed.world_size() == 1:
         return [1.0]
-    labelled = torch.stack([(part != IGNORE_INDEX).sum() for part in targets])
-    everything = distributed.total(labelled.sum())
-    return list(distributed.world_size() * labelled / everything.clamp(min=1))
+    mine = torch.stack(amounts)
+    return list(distributed.world_size() * mine / distributed.total(mine.sum()).clamp(min=1e-6))

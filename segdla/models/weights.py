@@ -35,8 +35,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         except SafetensorError as error:
             raise UserError(f"{path} holds no weights: it is not a safetensors file ({error})") from error
     state = read_torch_file(path)
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if isinstance(state, dict):  # a training's state holds the network's under one of these
+        state = next((state[key] for key in ("state_dict", "model_state_dict", "model") if key in state), state)
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise UserError(f"{path} holds no state dict (tensors by name); save model.state_dict() there")
     return state
 
@@ -62,7 +63,7 @@ def load_weights(
 
     With ``other_classes``, a classifier of another number of classes is left out; True where it was.
     """
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    state = {name.removeprefix("module.").removeprefix("_orig_mod."): tensor for name, tensor in state.items()}
     if any(name.startswith("base.") for name in state):
         state = {_segmentation_name(name): t for name, t in state.items() if not name.startswith(("up.", "base.fc."))}
     elif any(name.startswith("base_layer.") for name in state):
@@ -73,7 +74,7 @@ def load_weights(
     only_backbone = all(name.startswith("backbone.") for name in state)
     expected = {n: t for n, t in model.state_dict().items() if n.startswith("backbone.") or not only_backbone}
     bias = state.get("classifier.bias")
-    left_out = other_classes and bias is not None and len(bias) != model.classifier.out_channels
+    left_out = other_classes and bias is not None and bias.shape != model.classifier.bias.shape
     if left_out:
         state, expected = (
             {n: t for n, t in tensors.items() if not n.startswith("classifier.")} for tensors in (state, expected)
@@ -91,7 +92,7 @@ def load_weights(
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise UserError(
                 f"{source} does not fit this network: it {problem} {', '.join(names[:3])}{more}; "
-                "check model.backbone, model.output_stride and the number of classes"
+                "check model.backbone, model.output_stride, model.upsample and the number of classes"
             )
     model.load_state_dict(state, strict=False)
     return left_out

@@ -107,6 +107,13 @@ def test_optimizers(name, expected):
     assert training.kept is training.ema.module
 
 
+@pytest.mark.parametrize(("count", "share"), [(1, 9 / 11), (8, 9 / 18), (80, 0.1), (10**6, 0.1)])
+def test_a_moving_average_starts_over_few_steps(count, share):
+    average, now = [torch.zeros(3)], [torch.full((3,), 2.0)]
+    learning.moving_average(0.9)(average, now, torch.tensor(count))
+    torch.testing.assert_close(average[0], torch.full((3,), 2.0 * share))
+
+
 def test_compiling_gives_the_same_numbers():
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
     compiled = learning.compiled(network, CPU)

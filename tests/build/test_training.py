@@ -90,6 +90,8 @@ def test_other_errors_keep_their_traceback():
     [
         ("train.batch_size=4", "train.batch_size is 4, and was 2 when runs/two_folders was saved"),
         ("train.seed=1", "train.seed is 1, and was 0"),
+        ("model.mean=[0, 0, 0]", "model.mean is [0.0, 0.0, 0.0], and was [0.485, 0.456, 0.406]"),
+        ("model.weights=other.pth", "model.weights is other.pth, and was None"),
         (
             "data.classes=[a, b, c, d, e, f, g, h, i]",
             "classes is ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'], and was [",
@@ -187,6 +189,28 @@ def test_another_optimizer_does_not_resume(two_folders, tool, tmp_path, fails):
     assert tool("train")(two_folders, "--name", "first") == 0
     message = fails("train", "--resume", tmp_path / "runs" / "first", "train.epochs=2", "train.optimizer=adamw")
     assert "does not fit the config" in message
+
+
+def test_lack_of_memory_while_resuming_is_told_as_such(two_folders, tool, fails, monkeypatch):
+    assert tool("train")(two_folders) == 0
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training.Training, "load_state_dict", full)
+    assert "out of memory" in fails("train", "--resume", "runs/two_folders", "train.epochs=2")
+
+
+def test_what_takes_long_comes_after_what_can_be_wrong(two_folders, tool, fails, monkeypatch):
+    assert tool("train")(two_folders) == 0
+    monkeypatch.setattr(training, "datasets", lambda *_: pytest.fail("decoded and counted first"))
+    assert "no weights file" in fails("train", two_folders, "model.weights=none.pth")
+    assert "has done its 1 epochs" in fails("train", "--resume", "runs/two_folders")
+
+
+def test_a_warm_up_that_never_ends_is_told(two_folders, tool, capsys):
+    assert tool("train")(two_folders, "train.warmup_steps=2") == 0
+    assert "train.warmup_steps is 2 of 2 steps" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_summary_tells_what_will_happen(two_folders, tool, capsys):

@@ -7,9 +7,10 @@ import pytest
 from conftest import write
 from PIL import Image
 
-from segdla.data.check import check, quick_check
+from segdla.data.check import check
 from segdla.data.cityscapes import cityscapes
 from segdla.data.folder import folder
+from segdla.data.quick_check import quick_check
 from segdla.data.scenes import Scenes
 from segdla.errors import UserError
 
@@ -194,6 +195,17 @@ def test_the_quick_check_sees_every_size_and_some_masks(tree):
     write(tree.mask("train", 4), halves(0, 9))
     with pytest.raises(UserError, match="label id 9"):
         quick_check(sound)
+
+
+def test_the_quick_check_doubts_masks_of_one_class_and_ignored_pixels(tree):
+    two = folder(tree.root, ("sky", "road"), images="train/images", masks="train/masks")
+    assert quick_check(two) == ""
+    for index in range(len(two)):
+        write(two.pairs[index][1], halves(0, 255))
+    assert "nothing but sky and pixels that are ignored (255); " in quick_check(two)
+    for index in range(len(two)):
+        write(two.pairs[index][1], halves(255, 255))
+    assert "nothing but no class" in quick_check(two)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

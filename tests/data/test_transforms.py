@@ -171,6 +171,11 @@ def test_albumentations_that_change_size_or_type_are_refused(extra):
         transform(extra=[extra])(*pattern(), 0)
 
 
+def test_albumentations_that_ask_for_more_are_refused():
+    with pytest.raises(UserError, match=r"transforms can't be applied to a crop .* CropSizeError"):
+        transform(extra=[{"RandomCrop": {"height": 600, "width": 600}}])(*pattern(), 0)
+
+
 def test_further_albumentations_by_name():
     image, mask = pattern()
     inverted, target = transform(crop=(48, 64), extra=[{"InvertImg": {"p": 1}}])(image, mask, 0)

@@ -24,7 +24,7 @@ from segdla.engine.stop import StopSignal, until_stopped
 from segdla.errors import UserError
 from segdla.evaluation import evaluate
 from segdla.inference.scores import classify
-from segdla.losses import cross_entropy
+from segdla.losses import Objective, cross_entropy
 from segdla.metrics import ConfusionMatrix
 from segdla.report import RunLog
 
@@ -63,7 +63,7 @@ def run(folder, training, num_steps=8, source=None, loss=cross_entropy, **change
         return engine.train(
             training,
             training.model,
-            loss,
+            Objective([(1, loss)]),
             source or batches(num_steps, first=training.step),
             Validation(batches(2)),
             lambda images: classify(training.kept(images)),
@@ -204,7 +204,7 @@ def failing(*steps, value=float("nan")):
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_images(tmp_path):
-    with pytest.raises(UserError, match=r"the loss is nan on 1a, 1b; lower train\.lr"):
+    with pytest.raises(UserError, match=r"the loss is nan on 1a, 1b; lower train\.lr \(now 0\.001\)"):
         run(tmp_path, tiny(), loss=failing(2))
 
 

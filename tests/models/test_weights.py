@@ -117,12 +117,22 @@ def test_to_learn_other_classes_all_but_the_classifier_is_taken():
         load_weights(ours, state, other_classes=True)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_reading_files(tmp_path, suffix):
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", None])
+def test_reading_files_of_torch(tmp_path, key):
     state = {"a": torch.arange(3.0)}
-    path = tmp_path / f"weights{suffix}"
-    save_file(state, path) if suffix == ".safetensors" else torch.save({"state_dict": state}, path)
-    assert torch.equal(read_state_dict(path)["a"], state["a"])
+    torch.save(state if key is None else {key: state, "step": 3}, tmp_path / "weights.pth")
+    assert torch.equal(read_state_dict(tmp_path / "weights.pth")["a"], state["a"])
+
+
+def test_reading_safetensors(tmp_path):
+    save_file({"a": torch.arange(3.0)}, tmp_path / "weights.safetensors")
+    assert torch.equal(read_state_dict(tmp_path / "weights.safetensors")["a"], torch.arange(3.0))
+
+
+def test_weights_of_a_compiled_network():
+    theirs, ours = randomised(network()), network()
+    load_weights(ours, {f"_orig_mod.{name}": tensor for name, tensor in theirs.state_dict().items()})
+    assert_same(ours, theirs)
 
 
 class Payload:
@@ -130,7 +140,7 @@ class Payload:
         return (eval, ("__import__('pathlib').Path('ran').touch()",))
 
 
-@pytest.mark.parametrize("content", [b"", b"not weights", {"epoch": 3}, {"a": Payload()}])
+@pytest.mark.parametrize("content", [b"", b"not weights", {"epoch": 3}, {3: torch.zeros(1)}, {"a": Payload()}])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_files_that_hold_no_weights(tmp_path, monkeypatch, content, suffix):
     monkeypatch.chdir(tmp_path)
