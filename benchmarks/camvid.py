@@ -1,8 +1,9 @@
-"""The README's CamVid rows: python benchmarks/camvid.py --camvid DIR [--only camvid_compact] [--seeds 0 1]
+"""The README's CamVid rows: python benchmarks/camvid.py [--camvid DIR [--only camvid_compact] [--seeds 0 1]]
 
-Trains each recipe with each seed by the training tool, scores the test images three ways by the testing tool, and
-prints mean and spread, and the means by class. A training is about an hour of two cores. Goes on where it was stopped;
-keeps scores and logs in results/RECIPE/seedN, and trains nothing again that is there.
+With --camvid, trains each recipe with each seed by the training tool, which takes about an hour of two cores each, and
+scores the test images three ways by the testing tool; goes on where it was stopped. Keeps scores and logs in
+results/RECIPE/seedN, and does nothing again that is there. Prints mean and spread of what is there, and the means by
+class.
 """
 
 import argparse
@@ -80,13 +81,13 @@ def rows(recipe: str) -> tuple[str, list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--camvid", type=Path, required=True, help="CamVid as the SegNet authors prepared it")
+    parser.add_argument("--camvid", type=Path, help="CamVid as the SegNet authors prepared it")
     parser.add_argument("--only", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="RECIPE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trainings")
     args = parser.parse_args()
 
-    for recipe in args.only:
+    for recipe in args.only if args.camvid else ():
         for seed in args.seeds:
             train_and_test(recipe, seed, args.camvid, args.runs)
     by_recipe, by_class = zip(*(rows(recipe) for recipe in args.only), strict=True)
