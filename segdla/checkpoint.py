@@ -132,18 +132,23 @@ def find_checkpoint(place: str | None, runs: Path = Path("runs")) -> Path:
 
 def default_checkpoint(runs: Path) -> Path:
     """What is used where nobody names a model: the best of the newest run below ``runs``; before any, ``SHIPPED``."""
+    if not runs.is_dir() and runs != Path("runs"):
+        raise UserError(f"no folder of runs at {runs}; check --runs, or name a --checkpoint")
     found = sorted(runs.glob(f"*/{BEST}"), key=lambda path: path.stat().st_mtime)
     return found[-1] if found else SHIPPED
 
 
-def named(path: Path) -> str:
-    """A checkpoint in words, for who did not name it."""
-    return f"no run yet, so the small street-scene network that comes along, {path}" if path == SHIPPED else str(path)
+def named(place: str | None, path: Path) -> str:
+    """The checkpoint that was found at ``place``, in words; more of them for who named none."""
+    if place is None and path == SHIPPED:
+        return f"no run yet, so the small street-scene network that comes along, {path}"
+    return str(path)
 
 
 def folder_of_results(place: str | None, checkpoint: Path) -> Path:
     """Where what comes of a checkpoint goes: beside it, or here, if the one at ``place`` is nobody's own."""
-    return Path() if checkpoint == SHIPPED or hub.is_address(place or "") else checkpoint.parent
+    of_nobody = checkpoint.resolve() == SHIPPED.resolve() or hub.is_address(place or "")
+    return Path() if of_nobody else checkpoint.parent
 
 
 def plain(value: Any) -> Any:

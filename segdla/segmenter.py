@@ -113,9 +113,10 @@ def load(
     runs: str | Path = "runs",
 ) -> Segmenter:
     """The network of a run, a file, OWNER/NAME of the hub, or (None) of the newest run; see ``segdla.load``."""
-    if not isinstance(multiscale, bool) and not (_are_numbers(multiscale) and min(multiscale) > 0):
-        raise UserError(f"multiscale={multiscale!r}: give True, False or scales above 0, such as (0.5, 1, 1.5)")
-    if window not in ("auto", "whole", None) and not (_are_numbers(window) and len(window) == 2 and min(window) >= 1):
+    if not isinstance(multiscale, bool) and not (_are_numbers(multiscale) and all(0 < s <= 16 for s in multiscale)):
+        raise UserError(f"multiscale={multiscale!r}: give True, False or scales up to 16, such as (0.5, 1, 1.5)")
+    are_pixels = _are_numbers(window) and len(window) == 2 and min(window) >= 1
+    if not are_pixels and not (window is None or (isinstance(window, str) and window in ("auto", "whole"))):
         raise UserError(f"window={window!r}: give (height, width) in pixels, 'whole' for whole images, or 'auto'")
     overrides = [f"train.precision={precision}"] * bool(precision) + ["eval.compile=true"] * compile
     if window is not None:
@@ -134,8 +135,10 @@ def as_rgb(image: Any) -> np.ndarray:
     """An image as RGB (H,W,3) uint8, contiguous. Raises UserError where it is none."""
     if isinstance(image, str | Path):
         return read_image(Path(image))
-    if isinstance(image, Image.Image):
+    if isinstance(image, Image.Image) and all(image.size):
         return _from_pil(image)
+    if isinstance(image, Image.Image):
+        raise UserError(f"an image of {image.height}x{image.width} has no pixels")
     if not isinstance(image, np.ndarray):
         raise UserError(f"an image is an array, a path or a PIL image, not {type(image).__name__}")
     if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:

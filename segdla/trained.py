@@ -71,6 +71,8 @@ def open_trained(
         build.precision("fp32", on)  # what is not written into the file
         opened = open_exported(path, on)
         config = configs.parse(opened.card["config"], overrides, source=str(path))
+        if any(override.startswith(("model.", "model=")) for override in overrides):
+            raise UserError(f"{path} is the network that was exported; leave model.* out, or name the run it came from")
         if any(override.startswith("train.precision=") for override in overrides):
             raise UserError(f"{path} computes in {opened.precision}, as it was exported; leave the precision out")
         if any(override.startswith("eval.compile=") for override in overrides):

@@ -162,10 +162,16 @@ def write_palette(path: Path, ids: np.ndarray, palette: Sequence[tuple[int, int,
     _write_whole(path, file.getvalue())
 
 
+def partial(path: Path, suffix: str = "") -> Path:
+    """What a file is called while it is written: ``NAME.partial``, and a suffix by which its format is known."""
+    name = f"{path.name}.partial{suffix}"
+    if len(os.fsencode(name)) > _LONGEST_NAME:  # though the file's own name may do
+        name = f"{hashlib.blake2b(os.fsencode(path.name)).hexdigest()}.partial{suffix}"
+    return path.with_name(name)
+
+
 def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    if len(os.fsencode(temporary.name)) > _LONGEST_NAME:  # though the name itself may do
-        temporary = path.with_name(hashlib.blake2b(os.fsencode(path.name)).hexdigest() + ".partial")
+    temporary = partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)

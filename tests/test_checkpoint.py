@@ -13,6 +13,7 @@ from segdla.checkpoint import (
     SHIPPED,
     find_checkpoint,
     folder_of_results,
+    named,
     plain,
     read_training,
     read_weights,
@@ -99,6 +100,9 @@ def test_the_newest_run_is_found(tmp_path):
 
 
 def test_places_without_a_checkpoint(tmp_path):
+    with pytest.raises(UserError, match="no folder of runs"):
+        find_checkpoint(None, tmp_path / "runs")
+    (tmp_path / "runs").mkdir()
     assert find_checkpoint(None, tmp_path / "runs") == SHIPPED
     with pytest.raises(UserError, match="no run or checkpoint"):
         find_checkpoint(str(tmp_path / "none"))
@@ -134,3 +138,12 @@ def test_results_go_beside_what_is_ones_own(tmp_path):
     assert folder_of_results("runs/a", tmp_path / "a" / BEST) == tmp_path / "a"
     assert folder_of_results(None, SHIPPED) == Path()
     assert folder_of_results("hf://owner/name", tmp_path / "cached" / BEST) == Path()
+
+
+def test_the_network_that_comes_along_is_nobodys_own_by_any_path(monkeypatch):
+    monkeypatch.chdir(SHIPPED.parents[1])
+    relative = Path("shipped") / SHIPPED.name
+    for path in (SHIPPED, relative):
+        assert folder_of_results(str(path), path) == Path()
+        assert named(str(path), path) == str(path)
+    assert named(None, SHIPPED).startswith("no run yet")

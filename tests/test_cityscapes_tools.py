@@ -71,6 +71,17 @@ def test_a_submission_goes_on(run, tool, tree, tmp_path, capsys):
     assert not (tmp_path / "out.zip.parts").exists()
 
 
+def test_a_submission_that_goes_on_writes_every_mask(run, tool, tree, tmp_path):
+    image = sorted((tree / "leftImg8bit" / "test").rglob("*.png"))[-1]
+    content = image.read_bytes()
+    image.write_bytes(b"broken")
+    out = tmp_path / "out.zip"
+    assert tool("test")("--split", "test", "--submission", out) == 2
+    image.write_bytes(content)
+    assert tool("test")("--split", "test", "--submission", out, "--save-masks", tmp_path / "masks") == 0
+    assert len(list((tmp_path / "masks" / "ids").rglob("*.png"))) == 3
+
+
 def test_two_processes_score_and_submit_as_one(run, tool, tree, tmp_path):
     assert run_together(run_tool, "test", run, f"data.root={tree}", "--device", "cpu") == [0, 0]
     assert tool("test")(run, "--device", "cpu") == 0

@@ -63,6 +63,7 @@ def test_a_turned_photo_is_predicted_upright(segmenter, tmp_path):
         np.zeros((0, 4, 3), np.uint8),
         np.zeros((4, 4, 4), np.uint8),
         Image.fromarray(np.zeros((4, 4), np.int32)),
+        Image.new("RGB", (0, 4)),
         7,
         "nowhere.png",
     ],
@@ -154,13 +155,15 @@ def test_a_precision_of_ones_own(checkpoint):
         segdla.load(checkpoint, "cpu", precision="fp12")
 
 
-@pytest.mark.parametrize("options", [{"multiscale": (0.5, 0)}, {"multiscale": 2}, {"multiscale": ()}])
+@pytest.mark.parametrize(
+    "options", [{"multiscale": (0.5, 0)}, {"multiscale": 2}, {"multiscale": ()}, {"multiscale": (1e9,)}]
+)
 def test_scales_that_are_none(checkpoint, options):
-    with pytest.raises(UserError, match="scales above 0"):
+    with pytest.raises(UserError, match="scales up to 16"):
         segdla.load(checkpoint, **options)
 
 
-@pytest.mark.parametrize("window", [5, (5,), (0, 3), "all"])
+@pytest.mark.parametrize("window", [5, (5,), (0, 3), "all", np.array([8, 8])])
 def test_windows_that_are_none(checkpoint, window):
     with pytest.raises(UserError, match=r"\(height, width\)"):
         segdla.load(checkpoint, window=window)

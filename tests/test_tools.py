@@ -287,6 +287,13 @@ def test_a_network_is_measured(tool, tmp_path, capfd):
     assert set(json.loads((tmp_path / "x.json").read_text())["backends"]) == {"eager fp32"}
 
 
+def test_a_measurement_that_can_not_be_kept_is_not_begun(fails, tmp_path):
+    (tmp_path / "x.json").touch()
+    words = (ROOT / "configs" / "quickstart.yaml", "--json")
+    assert "x.json exists; choose another --json" in fails("benchmark", *words, tmp_path / "x.json")
+    assert "no folder nowhere" in fails("benchmark", *words, "nowhere/x.json")
+
+
 def test_a_measurement_out_of_memory(fails, monkeypatch):
     def too_large(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")

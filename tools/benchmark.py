@@ -110,6 +110,10 @@ def backends(args: argparse.Namespace, device: torch.device, folder: Path) -> It
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.json and args.json.exists():
+        raise UserError(f"{args.json} exists; choose another --json")
+    if args.json and not args.json.parent.is_dir():
+        raise UserError(f"no folder {args.json.parent} for --json {args.json.name}; make it first")
     device = build.device(args.device)
     table = Table("backend", "device", "median, ms", "p95, ms", "images/s", "peak MB")
     table.title = f"{args.batch} x {args.size[0]}x{args.size[1]}"

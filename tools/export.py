@@ -1,6 +1,7 @@
 """Write a trained network for other runtimes: python tools/export.py [RUN|CHECKPOINT] --format onnx|openvino|torch"""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,11 +71,13 @@ def main(args: argparse.Namespace) -> int:
     network = build.trained(checkpoint, settings, CPU)
     path = place(args, checkpoint.path)
     calibration = None
+    if not args.max_drop >= 0:
+        raise UserError(f"--max-drop {args.max_drop} is no number of points from 0 on")
     if args.int8:
         training = Some(open_split(settings, "train"), NUM_CALIBRATION)
         calibration = (training.read(i)[0] for i in progress(range(len(training)), "calibrating"))
 
-    console.print(f"{named(checkpoint.path)} to {args.format}{', int8' * args.int8}", soft_wrap=True)
+    console.print(f"{named(args.checkpoint, checkpoint.path)} to {args.format}{', int8' * args.int8}", soft_wrap=True)
     with unchecked(path) as folder:
         made = folder / path.name
         export(network, checkpoint.card, made, args.format, calibration)
@@ -85,8 +88,8 @@ def main(args: argparse.Namespace) -> int:
             raise UserError(f"the {args.format} file computes something else than the network: it is not kept")
         drop = score(args, settings, network.logits, opened)
         if args.int8 and drop is None:
-            console.print("no validation images to score int8 on: its accuracy is unknown")
-        elif drop is not None and 100 * drop > (args.max_drop if args.int8 else 0.1):
+            console.print("nothing to score int8 on: its accuracy is unknown")
+        elif drop is not None and not 100 * drop <= (args.max_drop if args.int8 else 0.1):
             raise UserError(f"the {args.format} file loses {100 * drop:.2f} points of mIoU: it is not kept")
         files = list(folder.iterdir())  # OpenVINO's are two
         size = sum(file.stat().st_size for file in files)
@@ -106,13 +109,16 @@ def table(found: Sequence[Difference]) -> Table:
 
 
 def score(args: argparse.Namespace, settings: config.Config, logits: Predictor, opened: Opened) -> float | None:
-    """By how much the file's mIoU is below the network's, on a few validation images; None where there are none."""
+    """By how much the file's mIoU is below the network's, on a few validation images; None where they tell nothing."""
     try:
         images = Some(open_split(settings, "val"), args.images)
     except UserError as error:
         console.print(f"not scored: {error}", soft_wrap=True)
         return None
     found = [mean_iou(settings, images, one, opened.stride) for one in (logits, opened.logits)]
+    if math.isnan(found[0]):
+        console.print(f"not scored: no labelled pixel in {len(images)} validation images")
+        return None
     console.print(f"mIoU on {len(images)} validation images: {100 * found[0]:.2f} %, exported {100 * found[1]:.2f} %")
     return found[0] - found[1]
 

@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> int:
 
 def predict(args: argparse.Namespace) -> int:
     usual = Path("predictions")
-    folder = args.output or distributed.on_main(lambda: (latest if args.skip_existing else unused)(usual))
+    folder = args.output or distributed.on_main(lambda: (args.skip_existing and latest(usual)) or unused(usual))
     lines = sys.stdin.buffer if "-" in args.inputs else ()
     inputs = distributed.on_main(lambda: find_inputs(args.inputs, lines, is_output))
     mine = inputs[distributed.rank() :: distributed.world_size()]
@@ -88,7 +88,8 @@ def predict(args: argparse.Namespace) -> int:
     trained = segmenter.trained
     computed = build.computed_in(trained.config.train.precision, trained.precision, trained.device)
     console.print(
-        f"{named(trained.path)}: {len(trained.classes)} classes, {trained.device}, {computed}", soft_wrap=True
+        f"{named(args.checkpoint, trained.path)}: {len(trained.classes)} classes, {trained.device}, {computed}",
+        soft_wrap=True,
     )
     output = Output(folder, args.output_kind, segmenter.classes, segmenter.palette, not args.no_legend)
     distributed.on_main(lambda: output.spare(inputs))

@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
         args.checkpoint, args.overrides = None, [args.checkpoint, *args.overrides]
     overrides = [*args.overrides, *([f"eval.window={args.window}"] if args.window else [])]
     trained = open_trained(args.checkpoint, args.device, args.runs, overrides, as_trained=True)
-    if trained.path == SHIPPED:
-        console.print(named(trained.path), soft_wrap=True)
+    if args.checkpoint is None and trained.path == SHIPPED:
+        console.print(named(args.checkpoint, trained.path), soft_wrap=True)
     settings = trained.config
     source = open_source(args, trained)
     scales = settings.eval.scales if args.multiscale else (1.0,)
@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
         "precision": trained.precision,
         "device": str(trained.device),
     }
-    outputs = [Masks(args.save_masks, source).write] if args.save_masks else []
+    masks = Masks(args.save_masks, source) if args.save_masks else None
+    outputs = [masks.write] if masks else []
     submission = None
     if args.submission:
         submission = distributed.on_main(lambda: Submission(args.submission, source, trained.path, how))
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     console.print(f"{trained.path} on {on}", soft_wrap=True)
 
     if submission:
-        done = distributed.on_main(submission.done)
+        done = distributed.on_main(lambda: {name for name in submission.done() if masks is None or masks.has(name)})
         if len(done) < len(source):
             count(trained, source.without(done), predict, [submission.write, *outputs])
         distributed.on_main(submission.finish)

@@ -70,8 +70,8 @@ def precision(name: str, on: torch.device) -> str:
     elif on.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("AVX512", "SVE256"):
         has |= {"bf16"}
     found = next(near for near in _NEAREST[name] if near in has)
-    # Unasked, cuDNN computes float32 convolutions in tf32.
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = found == "tf32"
+    if on.type == "cuda":  # unasked, cuDNN computes float32 convolutions in tf32
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = found == "tf32"
     return found
 
 

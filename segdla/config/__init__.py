@@ -129,7 +129,13 @@ class TrainConfig(Section):
 
 
 class EvalConfig(Section):
-    scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.5, 0.75, 1.0, 1.25, 1.5)
+    scales: Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)] = (
+        0.5,
+        0.75,
+        1.0,
+        1.25,
+        1.5,
+    )
     """What --multiscale sums over."""
     merge: Literal["logprobs", "probs", "logits"] = "logprobs"
     """What is summed over scales, flips and windows: log-softmax (the authors'), softmax, or raw logits. The first and

@@ -12,7 +12,7 @@ _SIZES, _PAIRS = 1000, 8
 def quick_check(source: Source) -> str:
     """Look at sizes, from the headers, of pairs all over the source, and a few of them read whole.
 
-    Returns what looks like a mistake but may be meant, or an empty string. Raises the first UserError, with how to see all.
+    Returns what looks like a mistake but may be meant, or an empty string. Raises the first UserError.
     """
     counts = np.zeros(256, np.int64)
     try:

@@ -51,7 +51,9 @@ class Graph(nn.Module):
 def sizes_free(graph: Graph) -> ExportedProgram:
     """The graph of any batch, height and width. Of sizes, those that are multiples of nothing bind it the least."""
     images = torch.zeros(2, 3, 75, 101, dtype=torch.uint8)
-    return torch.export.export(graph, (images,), dynamic_shapes={"images": {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}})
+    # Else the exporter takes it for granted that no map has a side of 1, as the deepest of small images have.
+    with torch.fx.experimental._config.patch(backed_size_oblivious=True):
+        return torch.export.export(graph, (images,), dynamic_shapes={"images": {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}})
 
 
 @contextmanager

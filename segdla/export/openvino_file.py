@@ -35,6 +35,8 @@ def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], 
     with needing("openvino"):
         import openvino
 
+    if not path.with_suffix(".bin").is_file():
+        raise UserError(f"{path.with_suffix('.bin')}, which holds its weights, is not beside it; copy both")
     core = openvino.Core()
     model = core.read_model(path)
     if not model.has_rt_info(_CARD):

@@ -12,7 +12,7 @@ from segdla.export.graph import Opened
 from segdla.inference.scores import classify
 from segdla.models.segmenter import DLASeg, at_image_size
 
-SIZES = ((128, 160), (97, 131), (360, 480))
+SIZES = ((20, 31), (128, 160), (97, 131), (360, 480))
 LARGEST_DIFFERENCE = 1e-3
 """Of logits, as a share of the largest: float32 sums in another order stay below a tenth of it."""
 MOST_DIFFERING = 1e-3

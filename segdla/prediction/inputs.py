@@ -78,7 +78,7 @@ def _named(word: str, is_output: Callable[[Path], bool]) -> Iterator[Input]:
 
 def _inside(folder: Path, is_output: Callable[[Path], bool]) -> Iterator[Path]:
     for path in walk_images(folder, is_output, IMAGE_SUFFIXES | VIDEO_SUFFIXES):
-        if path.name != LEGEND or not is_output(path.parent):
+        if not is_output(path):
             yield path
 
 

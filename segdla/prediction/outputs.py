@@ -1,6 +1,7 @@
 """What is made of a prediction, and where it goes: ``KIND/NAME.png`` of an image, ``KIND/NAME.mp4`` of a video."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -27,15 +28,15 @@ KINDS = {
 _MARK = ".segdla-output"
 
 
-def is_output(folder: Path) -> bool:
-    """Whether a folder is one that outputs went to, or a kind of them."""
-    return (folder / _MARK).exists() or (folder.name in KINDS and (folder.parent / _MARK).exists())
+def is_output(path: Path) -> bool:
+    """Whether it is a folder of a kind of outputs, or their legend: what is beside them may be anybody's."""
+    return path.name in (*KINDS, LEGEND) and (path.parent / _MARK).exists()
 
 
-def latest(usual: Path) -> Path:
-    """Of ``usual`` and its likes with a number (``unused``), the one that outputs last went to; else ``usual``."""
+def latest(usual: Path) -> Path | None:
+    """Of ``usual`` and its likes with a number, the one that outputs last went to, if any."""
     marks = [folder / _MARK for folder in (usual, *usual.parent.glob(f"{usual.name}-*")) if (folder / _MARK).exists()]
-    return max(marks, key=lambda mark: mark.stat().st_mtime_ns).parent if marks else usual
+    return max(marks, key=lambda mark: mark.stat().st_mtime_ns).parent if marks else None
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Output:
 
         Also where the legend would take that of a file of somebody else.
         """
-        if (self.folder / LEGEND).exists() and not is_output(self.folder):
+        if (self.folder / LEGEND).exists() and not is_output(self.folder / LEGEND):
             raise UserError(f"{self.folder / LEGEND} would be overwritten by the legend; choose another --output")
 
         @cache
@@ -67,14 +68,15 @@ class Output:
             return Path(os.path.realpath(folder))
 
         folders = {real(Path(entry.path).parent) for entry in inputs}
+        above = {folder for inmost in folders for folder in (inmost, *inmost.parents)}
         threatened = {}
         for path in (path for entry in inputs for path in self.paths(entry).values()):
             folder = real(path.parent)
-            if folder / path.name in folders or (folder in folders and os.path.lexists(path)):
+            if folder / path.name in above or (folder in folders and os.path.lexists(path)):
                 threatened[folder / path.name] = path
         for path in (Path(entry.path) for entry in inputs) if threatened else ():
             folder = real(path.parent)
-            if output := threatened.get(folder / path.name) or threatened.get(folder):
+            if output := next(filter(None, map(threatened.get, (folder / path.name, folder, *folder.parents))), None):
                 raise UserError(f"{output} would be written over {path}; choose another --output")
 
     def begin(self, new: bool) -> None:
@@ -83,7 +85,10 @@ class Output:
             self.folder.mkdir(parents=True, exist_ok=not new)
             (self.folder / _MARK).touch()
         except FileExistsError:
-            raise UserError(f"{self.folder} was made by another program just now; run it again") from None
+            reason = (
+                "was made by another program just now; run it again" if new else "is a file; choose another --output"
+            )
+            raise UserError(f"{self.folder} {reason}") from None
         except OSError as error:
             raise UserError(f"cannot write {self.folder}: {error.strerror}; choose another --output") from error
 
@@ -161,10 +166,16 @@ class _Video:
 
 
 class _Frames:
-    """A folder of numbered PNGs, under another name until it is complete."""
+    """A folder of numbered PNGs, under another name until it is complete.
+
+    It takes the place of an earlier one. Raises UserError where that holds anything else.
+    """
 
     def __init__(self, path: Path):
         self._path = path
+        strange = next((file for file in path.glob("*") if not re.fullmatch(r"\d+\.png|\..*", file.name)), None)
+        if strange is not None:
+            raise UserError(f"{strange} would be deleted, for {path} is made anew; move it or choose another --output")
         self._partial = path.with_name(path.name + ".partial")
         self._count = 0
         shutil.rmtree(self._partial, ignore_errors=True)  # of a process that was killed

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 
 from segdla.errors import UserError
+from segdla.visualize import partial
 
 _USUAL_RATE = 25.0  # for a file that doesn't tell
 
@@ -45,7 +47,7 @@ class VideoWriter:
     def __init__(self, path: Path, rate: float):
         self.path = path
         self.rate = rate
-        self._partial = path.with_name(f"{path.stem}.partial{path.suffix}")  # by the suffix, the format is known
+        self._partial = partial(path, path.suffix)
         self._writer: cv2.VideoWriter | None = None
         self._count = 0
         self._shape: tuple[int, ...] = ()
@@ -82,7 +84,8 @@ class VideoWriter:
             raise _unwritable(self.path, str(error)) from error
         finally:
             if not keep:
-                self._partial.unlink(missing_ok=True)
+                with suppress(OSError):
+                    self._partial.unlink()
 
 
 @lru_cache

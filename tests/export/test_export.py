@@ -113,6 +113,7 @@ def test_where_a_runtime_has_no_other_device_it_says_so(files, kind):
 def test_what_is_cut_short_is_refused(files, kind, tmp_path):
     short = tmp_path / files[kind].name
     short.write_bytes(files[kind].read_bytes()[:300])
+    short.with_suffix(".bin").touch()  # of OpenVINO's two
     with pytest.raises(UserError, match=r"is not a file of tools/export.py's"):
         open_exported(short, CPU)
 
@@ -182,9 +183,25 @@ def test_an_exported_network_scores_as_the_checkpoint(checkpoint, tool, capfd):
     assert scores[0]["mean_iou"] == pytest.approx(scores[1]["mean_iou"], abs=1e-4)
     with pytest.raises(UserError, match="computes in fp32, as it was exported; leave the precision out"):
         open_trained(checkpoint / "best.onnx", "cpu", overrides=["train.precision=bf16"])
+    with pytest.raises(UserError, match=r"leave model\.\* out"):
+        open_trained(checkpoint / "best.onnx", "cpu", overrides=["model.backbone=dla34"])
     with pytest.raises(UserError, match="compiled by its own runtime"):
         open_trained(checkpoint / "best.onnx", "cpu", overrides=["eval.compile=true"])
     assert open_trained(checkpoint / "best.onnx", "cpu").classes == tuple(Scenes("val", 1, (64, 96)).classes.names)
+
+
+def test_a_score_that_is_none_is_no_check(checkpoint, tool, capfd, monkeypatch):
+    monkeypatch.setattr("segdla.metrics.ConfusionMatrix.update", lambda *_: None)
+    assert tool("export")(checkpoint, "--images", 2, "--int8") == 0
+    said = capfd.readouterr().out
+    assert "not scored: no labelled pixel in 2 validation images" in said and "its accuracy is unknown" in said
+
+
+def test_a_file_of_two_says_which_is_gone(files, tmp_path):
+    alone = tmp_path / "alone.xml"
+    alone.write_bytes(files["openvino"].read_bytes())
+    with pytest.raises(UserError, match=r"alone\.bin, which holds its weights, is not beside it"):
+        open_exported(alone, CPU)
 
 
 class Wrong(Graph):
@@ -203,6 +220,7 @@ def test_a_file_that_computes_something_else_is_not_kept(checkpoint, fails, monk
     ("words", "message"),
     [
         (["--format", "torch", "--int8"], "--int8 is for onnx and openvino, not for torch"),
+        (["--int8", "--max-drop", "nan"], "--max-drop nan is no number"),
         (["--output", "model.xml"], r"model.xml must end in .onnx for --format onnx"),
         (["--output", "taken.onnx"], "taken.onnx exists; choose another --output"),
         (["--output", "weights.xml", "--format", "openvino"], "weights.bin exists; choose another --output"),

@@ -59,6 +59,11 @@ def test_outputs_are_not_taken_for_inputs(album):
     assert [entry.name for entry in find_inputs(["album/out/color"], (), is_output)] == ["b"]  # asked for
 
 
+def test_what_lies_beside_outputs_is_still_an_input(album):
+    Output(album / "album", ("color",), (), ()).begin(new=False)
+    assert [entry.name for entry in find_inputs(["."], (), is_output)] == names(["."])
+
+
 def test_a_glob_of_folders_is_what_is_in_them(album):
     assert names(["alb*"]) == [f"album/{name}" for name in names(["album"])]
     (album / "empty").mkdir()

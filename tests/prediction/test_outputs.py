@@ -44,7 +44,9 @@ def test_each_kind_is_what_it_says(output, tmp_path):
 
 def test_going_on_is_where_outputs_last_went(tmp_path):
     usual = tmp_path / "predictions"
-    assert latest(usual) == usual
+    usual.mkdir()  # somebody else's
+    assert latest(usual) is None
+    usual.rmdir()
     for number, folder in enumerate((usual, tmp_path / "predictions-3", tmp_path / "predictions-2")):
         Output(folder, ("color",), NAMES, PALETTE).begin(new=True)
         os.utime(folder / ".segdla-output", (number, number))
@@ -81,6 +83,35 @@ def test_a_video_is_there_when_all_of_it_is(output, tmp_path):
     assert output.is_there(FILM)
     assert [p.name for p in sorted((tmp_path / "ids" / "ü.frames").iterdir())] == [f"000000{i}.png" for i in range(3)]
     assert not list(tmp_path.rglob("*partial*"))
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "sub/in.png"])
+def test_a_video_takes_the_place_of_nothing_but_its_own_frames(output, tmp_path, name):
+    frames = output.paths(FILM)["ids"]
+    write(frames / "0000007.png", IDS)
+    (frames / ".DS_Store").touch()
+    with VideoOutput(output, FILM, 25) as writing:
+        writing.write(IMAGE, IDS)
+    assert [path.name for path in frames.iterdir()] == ["0000000.png"]
+    (frames / name).parent.mkdir(exist_ok=True)
+    (frames / name).touch()
+    with pytest.raises(UserError, match=f"{name.split('/')[0]} would be deleted"):
+        VideoOutput(output, FILM, 25)
+    with pytest.raises(UserError, match="would be written over"):
+        output.spare([FILM, Input(str(frames / name), "in")])
+
+
+def test_a_long_name_of_a_video(output, tmp_path):
+    long = Input(f"{'v' * 247}.mp4", "v" * 247)
+    with VideoOutput(Output(tmp_path, ("overlay",), NAMES, PALETTE), long, 25) as writing:
+        writing.write(IMAGE, IDS)
+    assert [path.name for path in (tmp_path / "overlay").iterdir()] == [long.path]
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a file; choose another --output"):
+        Output(tmp_path / "file", ("color",), NAMES, PALETTE).begin(new=False)
 
 
 def test_a_video_that_fails_leaves_nothing(output, tmp_path):
