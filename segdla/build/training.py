@@ -190,7 +190,7 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
         if plan.num_steps <= t.warmup_steps:
             console.print(
                 f"train.warmup_steps is {t.warmup_steps} of {plan.num_steps} steps: the learning rate never gets to "
-                f"train.lr",
+                "train.lr",
                 soft_wrap=True,
             )
     distributed.on_main(lambda: open_run(config, run, resume))

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_v
 
 from segdla.config.data import CamVidConfig, CityscapesConfig, FolderConfig, ScenesConfig
 from segdla.config.explain import explain
-from segdla.config.section import Fraction, NonNegative, PositiveFraction, Section
+from segdla.config.section import Fraction, NonNegative, PositiveFraction, Scale, Section
 from segdla.errors import UserError
 
 
@@ -129,13 +129,7 @@ class TrainConfig(Section):
 
 
 class EvalConfig(Section):
-    scales: Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)] = (
-        0.5,
-        0.75,
-        1.0,
-        1.25,
-        1.5,
-    )
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (0.5, 0.75, 1.0, 1.25, 1.5)
     """What --multiscale sums over."""
     merge: Literal["logprobs", "probs", "logits"] = "logprobs"
     """What is summed over scales, flips and windows: log-softmax (the authors'), softmax, or raw logits. The first and

@@ -8,6 +8,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1)]
+Scale = Annotated[float, Field(gt=0, le=16)]  # of an image, at test time
 Size = tuple[PositiveInt, PositiveInt]  # (height, width)
 
 
