@@ -3,7 +3,7 @@
 From scratch: DLA-34 and DLA-46-C at output stride 4 beside segmentation-models-pytorch's U-Net and FPN over ResNet-18,
 all by one recipe: that of --config, at AdamW's customary learning rate, which none of them was tuned for, with a
 warm-up of a tenth of the steps, and without a moving average, which a short run would not outgrow. Engine, precision,
-memory layout and crops are the same too. Time is counted in steps: how long one takes is measured first, with the
+memory layout and crops (from anywhere, not centred on rare classes) are the same too. Time is counted in steps: how long one takes is measured first, with the
 contenders alternating on a machine that does nothing else, and kept in the record; what the machine does later changes
 no result. Making crops and evaluating do not count. Writes results/time_to_accuracy.json, from which it goes on, and
 docs/time_to_accuracy.png.
@@ -70,7 +70,7 @@ CONTENDERS = ("segdla dla34", "segdla dla46_c", "smp U-Net, ResNet-18", "smp FPN
 
 def crops(settings: config.Config, source: Source) -> Iterator[Batch]:
     a = settings.data.augment
-    transform = TrainingTransform(settings.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.balance, a.transforms)
+    transform = TrainingTransform(settings.data.crop, a.scale, a.rotate, a.flip, a.jitter, 0.0, a.transforms)
     dataset = SegmentationDataset(source, transform, settings.train.seed)
     keys = TrainingKeys(len(dataset), settings.train.batch_size, 10**9, settings.train.seed)
     return training_batches(dataset, keys, workers=1, pin=False)
