@@ -3,10 +3,10 @@
 From scratch: DLA-34 and DLA-46-C at output stride 4 beside segmentation-models-pytorch's U-Net and FPN over ResNet-18,
 all by one recipe: that of --config, at AdamW's customary learning rate, which none of them was tuned for, with a
 warm-up of a tenth of the steps, and without a moving average, which a short run would not outgrow. Engine, precision,
-memory layout and crops (from anywhere, not centred on rare classes) are the same too. Time is counted in steps: how long one takes is measured first, with the
-contenders alternating on a machine that does nothing else, and kept in the record; what the machine does later changes
-no result. Making crops and evaluating do not count. Writes results/time_to_accuracy.json, from which it goes on, and
-docs/time_to_accuracy.png.
+memory layout and crops (from anywhere, not centred on rare classes) are the same too. Time is counted in steps: how
+long one takes is measured first, with the contenders alternating on a machine that does nothing else, and kept in the
+record; what the machine does later changes no result. Making crops and evaluating do not count. Writes
+results/time_to_accuracy.json, from which it goes on, and docs/time_to_accuracy.png.
 """
 
 import argparse

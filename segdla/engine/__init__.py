@@ -41,10 +41,10 @@ def train(
 
     ``learner`` is ``training.model`` as it trains: compiled, or replicated over devices, or itself. ``batches`` go on
     from ``training.step``, ``plan.accumulate`` of them a step. ``segment`` makes class ids of validation images, by
-    ``training.kept``. The state to resume from is saved every
-    ``plan.save_every`` steps, before and after each evaluation, and before an unreadable image's UserError is raised,
-    so that none of that can be lost; the weights of the best mIoU are saved with ``card`` in them. ``log`` is None in
-    all but one of several processes: it writes, they compute.
+    ``training.kept``. The state to resume from is saved every ``plan.save_every`` steps, before and after each
+    evaluation, and before an unreadable image's UserError is raised, so that none of that can be lost; the weights of
+    the best mIoU are saved with ``card`` in them. ``log`` is None in all but one of several processes: it writes, they
+    compute.
     """
     steps = zip(*[iter(batches)] * plan.accumulate, strict=True)
     with StopSignal() as stop:

@@ -48,9 +48,7 @@ class Training:
     step: int = 0
     evaluated: int = 0  # the last step after which there was an evaluation
     best: float = -1.0  # mIoU
-    stream: dict[str, Any] = field(
-        default_factory=dict
-    )  # what its samples follow from, by name: their order, their labels
+    stream: dict[str, Any] = field(default_factory=dict)  # what its samples' order and labels follow from, by name
     skipped: int = 0  # steps left out because they were not finite
 
     def __post_init__(self) -> None:
