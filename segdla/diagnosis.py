@@ -21,10 +21,9 @@ def say(report: Report) -> None:
     """Findings by kind, tables of the splits and of their classes, and what may be pasted into a config."""
     for kind, found in groupby(report.findings, key=lambda finding: finding.kind):
         found = list(found)
-        color = "red" if found[0].serious else "yellow"
-        console.print(f"[bold {color}]{kind}[/]: {len(found)}")
+        console.print(f"{kind}: {len(found)}", style="bold red" if found[0].serious else "bold yellow")
         for finding in found[:_SHOWN]:
-            console.print(f"  {finding.split}: {finding.message}", soft_wrap=True, markup=False)
+            console.print(f"  {finding.split}: {finding.message}", soft_wrap=True)
         if len(found) > _SHOWN:
             console.print(f"  and {len(found) - _SHOWN} more")
     if report.splits:
@@ -38,7 +37,6 @@ def say(report: Report) -> None:
             f"  loss: {{class_weights: {median}}}  # median_frequency computes these\n"
             f"  loss: {{class_weights: {enet}}}  # enet computes these",
             soft_wrap=True,
-            markup=False,
         )
 
 
@@ -86,5 +84,5 @@ def _samples(places: list[tuple[Source, int]]) -> Iterator[tuple[str, np.ndarray
     for source, index in places[:: max(1, -(-len(places) // _PICTURES))]:
         try:
             yield source.name(index), *source.read(index)
-        except UserError:
+        except Exception:  # whatever it is, it is among the findings
             continue

@@ -35,12 +35,19 @@ def draft(
     contents = examine(pairing.pairs, progress)
     labels, pairs = name_labels(contents), contents.pairs
     told = [f"{len(pairs)} pairs; {len(contents.values)} {'colours' if contents.colored else 'ids'} in the masks"]
+    if labels.ignore:
+        share = contents.values[255] / sum(contents.values.values())
+        told.append(
+            f"255, in {100 * share:.2g} % of the pixels, is taken for what is unlabelled; if it is a class, put it "
+            "into classes and label_map, and set ignore: []"
+        )
     problems = pairing.problems + contents.problems
     if problems:
         told.append(f"left out: {problems[0]}" + (f" (and {len(problems) - 1} more)" if problems[1:] else ""))
     if len(pairs) < 2:
         raise UserError(f"one pair in {images} is too little: one is needed to train on and another to validate on")
     root = Path(os.path.commonpath([images.resolve(), masks.resolve()]))
+    _listed(Path("/"), root)  # it goes into the config too
     folders = {} if lists else find_splits(images, masks)
     if lists:
         readable = {pair: index for index, pair in enumerate(pairs)}

@@ -20,7 +20,7 @@ from segdla.visualize import sample_grid, write_curves, write_image
 Item = TypeVar("Item")
 _SECONDS_BETWEEN_LINES = 20  # where there is no terminal to draw a bar on
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)  # names of classes and files may have brackets
 
 
 def score_table(scores: dict[str, Any]) -> Table:

@@ -10,7 +10,7 @@ from conftest import ROOT, write
 
 from segdla import config
 from segdla.checkpoint import read_weights
-from segdla.data.images import read_image
+from segdla.data.images import read_image, read_mask
 from segdla.data.scenes import Scenes
 
 
@@ -41,7 +41,8 @@ def test_a_set_with_faults(tool, two_folders, tmp_path, capsys):
 
 def test_a_set_that_is_not_there(tool, two_folders, tmp_path, capsys):
     assert tool("check_data")(two_folders, "data.root=nowhere", "--output", "out") == 1
-    assert "unusable split" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "unusable split" in said and "contact.png" not in said
     assert (tmp_path / "out" / "report.json").is_file()
 
 
@@ -54,6 +55,12 @@ def test_a_published_set_may_lack_its_test_split(tool, tmp_path):
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert set(report["splits"]) == {"train", "val"}
     assert "unusable split" not in {finding["kind"] for finding in report["findings"]}
+
+
+def test_names_with_brackets_are_shown(tool, two_folders, capsys):
+    classes = yaml.safe_load(two_folders.read_text(encoding="utf-8"))["data"]["classes"]
+    tool("check_data")(two_folders, f"data.classes={['[bold]', *classes[1:]]}")
+    assert "[bold]" in capsys.readouterr().out
 
 
 def test_results_overwrite_nothing(tool, two_folders, tmp_path):
@@ -110,6 +117,14 @@ def test_folders_that_are_split_stay_so(tool, two_folders, tmp_path):
     assert tool("check_data")("mine.yaml", "--output", "out") == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert [report["splits"][split]["images"] for split in ("train", "val")] == [4, 2]
+
+
+def test_the_share_of_what_is_taken_for_unlabelled_is_told(tool, tmp_path, capsys):
+    images, masks = folders(tmp_path / "set", "ids")
+    for mask in masks.rglob("*.png"):
+        write(mask, np.where(np.arange(40)[:, None] < 10, 255, read_mask(mask)).astype(np.uint8))
+    assert tool("check_data")("--images", images, "--masks", masks, "--write", "mine.yaml") == 0
+    assert "255, in 25 % of the pixels, is taken for what is unlabelled" in capsys.readouterr().out
 
 
 def test_what_can_not_be_read_is_left_out_and_told(tool, tmp_path, capsys):

@@ -96,11 +96,11 @@ def test_wrong_overrides_name_key_and_remedy(override, message):
     ("values", "message"),
     [
         (FOLDER | {"ignore": [70000]}, "'data.ignore.0' is 70000"),
-        (FOLDER | {"ignore": [1]}, "holds the id of a class"),
+        (FOLDER | {"ignore": [1]}, "take that out of classes, and say which ids are left: label_map"),
         (FOLDER | {"classes": ["a", "a"]}, "two classes have one name"),
         (FOLDER | {"colors": [[0, 0, 999], [0, 0, 0]]}, "'data.colors.0.2' is 999"),
         (FOLDER | {"label_map": {7: "c"}}, "label_map names 'c', which is none of the classes"),
-        (FOLDER | {"label_map": {7: "a"}, "ignore": [7]}, "holds the id of a class"),
+        (FOLDER | {"label_map": {7: "a"}, "ignore": [7]}, "take that out of label_map"),
         (FOLDER | {"ignore_colors": [[0, 0, 0]]}, "give the classes' colors too"),
         (FOLDER | {"colors": [[1, 2, 3], [1, 2, 3]]}, "a colour is given twice"),
         (FOLDER | {"train": {"images": "x", "masks": "x"}}, "are the same files"),

@@ -44,6 +44,7 @@ def write_draft(args: argparse.Namespace) -> int:
         raise UserError(f"{args.write} exists; --write under another name, or remove it")
     looking = partial(progress, description="looking")
     files, told = draft(args.images, args.masks, args.write, args.fraction, args.seed, args.lists, looking)
+    config.loads(files[args.write], source=str(args.write))  # before anything is written
     taken = [path for path in files if path.exists()]
     if taken:
         raise UserError(f"{taken[0]} exists; --write under another name, or remove it")
@@ -53,10 +54,9 @@ def write_draft(args: argparse.Namespace) -> int:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}; --write elsewhere") from error
-    config.load(args.write)
-    console.print(files[args.write], end="", soft_wrap=True, markup=False)
+    console.print(files[args.write], end="", soft_wrap=True)
     for line in told:
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
     next_steps = f"next: python tools/check_data.py {args.write}\n      python tools/train.py {args.write}"
     console.print(next_steps, soft_wrap=True)
     return 0
@@ -74,9 +74,10 @@ def main(args: argparse.Namespace) -> int:
     diagnosis.say(report)
     diagnosis.write(report, sources, output)
     serious = sum(finding.serious for finding in report.findings)
+    sheet = f", samples in {output}/contact.png" if (output / "contact.png").exists() else ""
     console.print(
         f"{f'{serious} findings that would hurt' if serious else 'nothing that would hurt'} training; all of it is in "
-        f"{output}/report.json, samples in {output}/contact.png",
+        f"{output}/report.json{sheet}",
         soft_wrap=True,
     )
     return 1 if serious else 0

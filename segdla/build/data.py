@@ -123,9 +123,10 @@ def datasets(config: Config, training: Source, validation: Source) -> tuple[Segm
     transform = TrainingTransform(config.data.crop, a.scale, a.rotate, a.flip, a.jitter, a.balance, a.transforms)
     if may_skip and getattr(config.data, "cache", "none") != "none" and distributed.is_main():
         console.print("data.unreadable is skip, so training reads the files themselves: data.cache is for validation")
+    scored = cached(config, validation, "val")  # the smaller one first: whether the other has room is known early
     kept = training if may_skip else cached(config, training, "train")
     dataset = SegmentationDataset(kept, transform, config.train.seed, _STAND_INS if may_skip else 0)
     first = dataset[0, 0]
     if isinstance(first, UserError):
         raise first
-    return dataset, cached(config, validation, "val")
+    return dataset, scored

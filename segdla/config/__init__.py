@@ -165,7 +165,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the config {path}: {getattr(error, 'strerror', error)}") from error
-    return parse(_yaml(text, str(path)), overrides, source=str(path))
+    return loads(text, overrides, source=str(path))
+
+
+def loads(text: str, overrides: Sequence[str] = (), source: str = "config") -> Config:
+    """The config in YAML text, with overrides; ``source`` names it in errors."""
+    return parse(_yaml(text, source), overrides, source)
 
 
 def parse(values: Any, overrides: Sequence[str] = (), source: str = "config") -> Config:

@@ -128,8 +128,12 @@ class FolderConfig(FilesConfig):
             raise ValueError(f"label_map names {strangers[0]!r}, which is none of the classes {list(self.classes)}")
         ids = range(len(self.classes)) if self.label_map is None else self.label_map.keys()
         if set(self.ignore or ()) & set(ids):
-            ids = f"0 to {len(ids) - 1}" if self.label_map is None else f"label_map: {sorted(ids)}"
-            raise ValueError(f"ignore {list(self.ignore)} holds the id of a class ({ids})")
+            ids, remedy = (
+                (f"0 to {len(ids) - 1}", "classes, and say which ids are left: label_map: {1: NAME, ...}")
+                if self.label_map is None
+                else (f"label_map: {sorted(ids)}", "label_map")
+            )
+            raise ValueError(f"ignore {list(self.ignore)} holds the id of a class ({ids}); take that out of {remedy}")
         if self.colors is not None and len(self.colors) != len(self.classes):
             raise ValueError(f"{len(self.classes)} classes but {len(self.colors)} colors: give one colour a class")
         if self.ignore_colors and self.colors is None:

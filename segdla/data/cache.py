@@ -5,7 +5,6 @@ has changed since is decoded anew. Entries are written aside and then renamed, s
 that was killed goes on where it was, and of two at once the second waits.
 """
 
-import atexit
 import hashlib
 import math
 import mmap
@@ -13,27 +12,21 @@ import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from segdla.data.dataset import PairSource
 from segdla.data.images import image_size
+from segdla.data.memory import free_memory, in_memory, locked, shared_folder
 from segdla.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two builds at once then do the same work twice, to the same end
-    fcntl = None
 
 _HEADER = struct.Struct("<32s2I")  # stamp, height, width
 _VERSION = b"1"  # of entries, and of what the reader makes of files
 _MARGIN = 1.05
-_SHARED = Path("/dev/shm")  # a file system in memory
 
 
 class CachedSource:
@@ -76,7 +69,7 @@ class CachedSource:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with _locked(self.folder / "building.lock", waiting):
+            with locked(self.folder / "building.lock", waiting):
                 for leftover in self.folder.glob("*.partial"):  # of a build that was killed
                     leftover.unlink(missing_ok=True)
                 missing = [index for index in range(len(self)) if not self._has(index)]
@@ -138,11 +131,12 @@ class CachedSource:
             with suppress(UserError):  # to be told when it is read
                 height, width = image_size(self.source.pairs[index][0])
                 needed += _MARGIN * 4 * height * width
-        room = min(shutil.disk_usage(self.folder).free, _free_memory() if _in_memory(self.folder) else math.inf)
+        room = min(shutil.disk_usage(self.folder).free, free_memory() if in_memory(self.folder) else math.inf)
         if needed > room:
+            remedy = "data.cache=disk" if in_memory(self.folder) else "data.cache_folder to a place with more"
             raise UserError(
                 f"the cache of {len(missing)} images takes {needed / 1e9:.1f} GB and {self.folder} has room for "
-                f"{room / 1e9:.1f}; set data.cache_folder to a place with more (or data.cache=disk), or data.cache=none"
+                f"{room / 1e9:.1f}; set {remedy}, or data.cache=none"
             )
 
 
@@ -159,51 +153,8 @@ def disk_folder() -> Path:
 
 
 def ram_folder(source: PairSource) -> Path:
-    """A folder in memory for a source, which goes with the last process that uses it.
-
-    One whose users were all killed goes when the next process comes.
-    """
-    if fcntl is None or not _SHARED.is_dir():
-        made = tempfile.mkdtemp(prefix="segdla-")
-        atexit.register(shutil.rmtree, made, ignore_errors=True)
-        return Path(made)
-    base = _SHARED / f"segdla-{os.getuid()}"
-    folder = base / hashlib.blake2b("".join(entry_keys(source)).encode(), digest_size=8).hexdigest()
-    base.mkdir(mode=0o700, exist_ok=True)
-    with _locked(base / "folders.lock"):
-        for other in base.iterdir():
-            if other.is_dir() and other != folder:
-                with (other / "users.lock").open("a") as users:
-                    _remove_unless_used(other, users)
-        folder.mkdir(exist_ok=True)
-        users = (folder / "users.lock").open("a")
-        fcntl.flock(users, fcntl.LOCK_SH)
-    atexit.register(_leave, folder, users)
-    return folder
-
-
-def _leave(folder: Path, users: IO) -> None:
-    with users, _locked(folder.parent / "folders.lock"):
-        _remove_unless_used(folder, users)
-
-
-def _remove_unless_used(folder: Path, users: IO) -> None:
-    with suppress(BlockingIOError):
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _in_memory(folder: Path) -> bool:
-    return folder.absolute().is_relative_to(_SHARED)
-
-
-def _free_memory() -> float:
-    """Bytes: /dev/shm may be larger than what is free."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return math.inf
+    """A folder in memory for a source, which goes with the last process that uses it."""
+    return shared_folder(hashlib.blake2b("".join(entry_keys(source)).encode(), digest_size=8).hexdigest())
 
 
 def _mapped(entry: Path, stamp: bytes) -> tuple[np.ndarray, np.ndarray] | None:
@@ -228,18 +179,3 @@ def _mapped(entry: Path, stamp: bytes) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     image = np.frombuffer(content, np.uint8, 3 * pixels, _HEADER.size).reshape(height, width, 3)
     return image, np.frombuffer(content, np.uint8, pixels, _HEADER.size + 3 * pixels).reshape(height, width)
-
-
-@contextmanager
-def _locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """One process at a time; a killed one's lock goes with it."""
-    if fcntl is None:
-        yield
-        return
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -67,6 +67,8 @@ def read_mask(path: Path) -> np.ndarray:
         raise UserError(f"{path} has 32 bits a sample; masks have 8 or 16: convert it")
     else:
         mask = _load(path, header, "L" if header.mode in ("LA", "La") else "RGB")
+    if mask.ndim == 3 and mask.dtype != np.uint8:
+        raise UserError(f"{path} holds colours of 16 bits a sample; masks' have 8: convert it")
     return _upright(mask, _orientation(header))
 
 

@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from segdla.data.images import list_images, read_mask
-from segdla.data.pairing import Naming, pair_folders
+from segdla.data.pairing import Naming, pair_files
 from segdla.errors import UserError
+
+_CHANCE = 10  # one pair of more files is no naming
 
 
 def find_naming(images: Path, masks: Path) -> Naming:
-    """The prefixes and suffixes that pair most images. Raises UserError where none do."""
-    files, mask_files = (_inside(*folders) for folders in ((images, masks), (masks, images)))
-    stems, partners = (sorted(map(_stem, listed)) for listed in (files, mask_files))
+    """The prefixes and suffixes that pair most images. Raises UserError where none do, or hardly any."""
+    files, mask_files = list_images(images, skip=masks), list_images(masks, skip=images)
+    stems = sorted(_stem(path.relative_to(images)) for path in files)
+    partners = sorted(_stem(path.relative_to(masks)) for path in mask_files)
     likely = chain(_likely(stems, "", partners, ""), _likely(stems, _prefix(stems), partners, _prefix(partners)))
     best, most, plainness = None, 0, None
     for found in likely:
@@ -27,22 +30,31 @@ def find_naming(images: Path, masks: Path) -> Naming:
         )
         if images.resolve() == masks.resolve() and naming.image_suffix == naming.mask_suffix:
             continue
-        pairs = pair_folders(images, masks, naming).pairs
+        pairs = pair_files(images, files, masks, mask_files, naming).pairs
         if len(pairs) < max(1, most):
             continue
         plain = _plainness(mask for _, mask in pairs)  # of several kinds, ids are meant, not instances or colours
         if len(pairs) > most or plain < plainness:
             best, most, plainness = naming, len(pairs), plain
-    if best is None:
-        raise UserError(
-            f"no image of {images} and mask of {masks} have a name in common, such as {stems[0]} and {partners[0]}; "
-            "rename them alike, or list them in a file (data.train.list of a folder data set)"
-        )
+    if best is None or _CHANCE * most < min(len(files), len(mask_files)):
+        raise UserError(_nothing_in_common(images, stems, masks, partners, most))
     return best
 
 
-def _inside(directory: Path, other: Path) -> list[Path]:
-    return [path.relative_to(directory) for path in list_images(directory, skip=other)]
+def _nothing_in_common(images: Path, stems: Sequence[str], masks: Path, partners: Sequence[str], most: int) -> str:
+    few = f"but for {most}, " if most else ""
+    listed = "list the pairs in a file (data.train.list of a folder data set)"
+    if images.resolve() == masks.resolve():
+        return (
+            f"{few}no name in {images} tells a mask from an image; give a folder for each, of one split "
+            f"(--images DIR --masks DIR), or {listed}"
+        )
+    names, partners_names = ({stem.rpartition("/")[2] for stem in listed} for listed in (stems, partners))
+    remedy = "put the masks into folders like the images'" if names & partners_names else "rename them alike"
+    return (
+        f"{few}no image of {images} and mask of {masks} have a name in common, such as {stems[0]} and {partners[0]}; "
+        f"{remedy}, or {listed}"
+    )
 
 
 def _stem(path: Path) -> str:
@@ -58,9 +70,10 @@ def _with_extension(suffix: str, files: Sequence[Path]) -> str:
 
 
 def _prefix(stems: Sequence[str]) -> str:
-    """What all names begin with, up to a number; nothing, where a name is no more than that."""
-    names = [stem.rpartition("/")[2] for stem in stems]
-    first, last = min(names), max(names)
+    """What nearly all names begin with, up to a number; nothing, where a name is no more than that."""
+    names = sorted(stem.rpartition("/")[2] for stem in stems)
+    strays = len(names) // 20
+    first, last = names[strays], names[-1 - strays]
     shared = first[: _shared(first, last)].rstrip("0123456789")
     return "" if shared in names else shared
 
@@ -85,11 +98,16 @@ def _without(stems: Sequence[str], prefix: str) -> list[str]:
 
 
 def _common(key: str, partner: str) -> int:
-    """How many characters two names begin with, without a separator before what tells them apart."""
+    """How many characters two names begin with, without a separator before what tells them apart.
+
+    None where it is the rest of a number: numbers tell images apart, not kinds of file.
+    """
     common = _shared(key, partner)
-    while common and key[common - 1] in "_-. /" and common < max(len(key), len(partner)):
-        common -= 1
-    return common
+    if common == len(key) == len(partner):
+        return common
+    if key[:common][-1:].isdigit() and any(name[common : common + 1].isdigit() for name in (key, partner)):
+        return 0
+    return len(key[:common].rstrip("_-. /"))
 
 
 def _shared(a: str, b: str) -> int:

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,8 +41,20 @@ def pair_folders(
     A key is a file's path in its directory without extension, prefix and suffix; files that lack these are left out,
     and so are keys that ``keep`` refuses. Raises UserError where there is no directory, or nothing in it.
     """
-    images_by_key = _by_key(images, naming.image_prefix, naming.image_suffix, skip=masks)
-    masks_by_key = _by_key(masks, naming.mask_prefix, naming.mask_suffix, skip=images)
+    return pair_files(images, list_images(images, masks), masks, list_images(masks, images), naming, keep)
+
+
+def pair_files(
+    images: Path,
+    files: Sequence[Path],
+    masks: Path,
+    mask_files: Sequence[Path],
+    naming: Naming,
+    keep: Callable[[str], bool] = lambda key: True,
+) -> Pairing:
+    """What ``pair_folders`` finds, of files that have been listed."""
+    images_by_key = _by_key(images, files, naming.image_prefix, naming.image_suffix)
+    masks_by_key = _by_key(masks, mask_files, naming.mask_prefix, naming.mask_suffix)
     taken = {path for found in masks_by_key.values() for path in found} if images.resolve() == masks.resolve() else ()
     pairs, problems, matched = [], [], set()
     for key, found in images_by_key.items():
@@ -79,7 +91,7 @@ def read_list(path: Path) -> list[tuple[str, str]]:
     Raises UserError where a line is no pair.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the list {path}: {getattr(error, 'strerror', error)}") from error
     pairs = []
@@ -96,9 +108,9 @@ def read_list(path: Path) -> list[tuple[str, str]]:
     return pairs
 
 
-def _by_key(directory: Path, prefix: str, suffix: str, skip: Path) -> dict[str, list[Path]]:
+def _by_key(directory: Path, files: Sequence[Path], prefix: str, suffix: str) -> dict[str, list[Path]]:
     found = defaultdict(list)
-    for path in list_images(directory, skip):
+    for path in files:
         inside = path.relative_to(directory)
         key = (inside if "." in suffix else inside.with_suffix("")).as_posix()
         folder, slash, name = key.removesuffix(suffix).rpartition("/")

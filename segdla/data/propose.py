@@ -19,6 +19,7 @@ from segdla.errors import UserError
 
 _SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 _MOST_CLASSES = 64  # more values than that are no classes but instances
+_BLURRED = 0.03  # of the pixels; more of other values than that are classes
 
 
 @dataclass(frozen=True)
@@ -62,35 +63,44 @@ def examine(
     lossy = next((mask for _, mask in pairs if mask.suffix.lower() in (".jpg", ".jpeg")), None)
     if lossy is not None:
         raise UserError(
-            f"{lossy} is a JPEG, which blurs labels; take the original masks, or make PNGs of those that are black and "
-            f"white: magick mogrify -format png -threshold 50% '{lossy.parent}/*{lossy.suffix}'; then remove the JPEGs"
+            f"{lossy} is to be a mask but is a JPEG, which blurs labels: are --images and --masks the right way round? "
+            "Take the original masks, or save those that are black and white, thresholded, as PNGs in a folder of "
+            "their own"
         )
     seen, readable, problems = [], [], []
+    kinds: dict[bool, Path] = {}  # whether of colours: a mask
+    values: Counter[int] = Counter()
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         futures = [pool.submit(_look, *pair) for pair in pairs]
         for pair, future in zip(pairs, progress(futures), strict=True):
             try:
-                seen.append(future.result())
-                readable.append(pair)
+                colored, found, *look = future.result()
             except UserError as error:
                 problems.append(str(error))
+                continue
+            kinds.setdefault(colored, pair[1])
+            if len(kinds) > 1:
+                raise UserError(f"{kinds[False]} holds ids but {kinds[True]} colours; make them of one kind")
+            values.update(found)
+            if len(values) > _MOST_CLASSES:  # at once: a photo taken for a mask has half a million
+                raise UserError(
+                    f"{pair[1]} holds {_number(found, colored)}, the masks so far {len(values)}, where at most "
+                    f"{_MOST_CLASSES} classes are expected: is it a mask of classes, no photo, of no instances, its "
+                    "edges not blurred?"
+                )
+            seen.append(look)
+            readable.append(pair)
     finally:
         pool.shutdown(cancel_futures=True)
     if not readable:
         raise UserError(f"no pair can be read: {problems[0]}")
-    kinds = {colored: pair[1] for (colored, *_), pair in zip(seen, readable, strict=True)}
-    if len(kinds) > 1:
-        raise UserError(f"{kinds[False]} holds ids but {kinds[True]} colours; make them of one kind")
-    values: Counter[int] = Counter()
-    for _, found, *_ in seen:
-        values.update(found)
-    if not 2 <= len(values) <= _MOST_CLASSES:
+    if len(values) < 2:
         raise UserError(
-            f"the masks hold {len(values)} different {'colours' if kinds.get(True) else 'ids'}, where 2 to "
-            f"{_MOST_CLASSES} classes are expected; are files such as {readable[0][1]} the masks, and no instances?"
+            f"the masks hold {_number(values, True in kinds)} alone, such as {readable[0][1]}: there is nothing to "
+            "tell apart"
         )
-    sizes, means, squares, prints = (np.array(column) for column in list(zip(*seen, strict=True))[2:])
+    sizes, means, squares, prints = (np.array(column) for column in zip(*seen, strict=True))
     mean = means.mean(0)
     std = np.sqrt(squares.mean(0) - mean**2)
     height, width = np.median(sizes, 0).astype(int).tolist()
@@ -113,6 +123,13 @@ def name_labels(contents: Contents) -> Labels:
         colors = [unpacked_color(value) for value in values]
         names = ["background" if color == (0, 0, 0) else "color_{}_{}_{}".format(*color) for color in colors]
         return Labels(names, colors=colors)
+    between = {value: pixels for value, pixels in contents.values.items() if value not in (0, 255)}
+    share = sum(between.values()) / sum(contents.values.values())
+    if {0, 255} <= set(values) and any(128 <= value < 255 for value in between) and share < _BLURRED:
+        raise UserError(
+            f"the masks are black and white (0 and 255), but for {100 * share:.2g} % of the pixels, of values between "
+            f"such as {max(between)}: blurred edges? Make PNGs of two values, thresholded at 128"
+        )
     if values == [0, 255]:
         return Labels(["background", "object"], label_map={0: "background", 255: "object"}, ignore=[])
     ignore = [value for value in values if value == 255]
@@ -127,7 +144,7 @@ def name_labels(contents: Contents) -> Labels:
 def divide(number: int, groups: Sequence[np.ndarray], fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Indices to train on and, about a fraction of them, drawn, to validate on; no group is divided.
 
-    But where nearly all is one group, it is cut: its end is to validate on.
+    But where too little lies outside of a large group, it is cut: its end is to validate on.
     """
     wanted = min(max(1, round(fraction * number)), number - 1)
     alone = np.setdiff1d(np.arange(number), np.concatenate(groups)) if groups else np.arange(number)
@@ -136,35 +153,47 @@ def divide(number: int, groups: Sequence[np.ndarray], fraction: float, seed: int
     for unit in np.random.default_rng(seed).permutation(len(units)):
         if len(chosen) + len(units[unit]) <= wanted:
             chosen += units[unit].tolist()
-    if not chosen:
-        smallest = min(units, key=len).tolist()
-        chosen = smallest if len(smallest) <= number // 2 else smallest[-wanted:]
+    if 2 * len(chosen) < wanted:
+        unit = min((unit for unit in units if unit[0] not in chosen), key=len).tolist()
+        chosen += unit if len(chosen) + len(unit) <= number // 2 else unit[len(chosen) - wanted :]
     return sorted(set(range(number)) - set(chosen)), sorted(chosen)
 
 
 def by_lists(pairs: Sequence[tuple[Path, Path]], images: Path, lists: Sequence[Path]) -> list[list[int]]:
     """Indices of the pairs that each list names, a line an image: its stem, its name or its path in the folder."""
-    places: dict[str, list[int]] = {}
+    paths: dict[str, list[int]] = {}
+    names: dict[str, list[int]] = {}
     for index, (image, _) in enumerate(pairs):
         inside = image.relative_to(images)
-        for name in {inside.as_posix(), inside.with_suffix("").as_posix(), image.name, image.stem}:
-            places.setdefault(name, []).append(index)
+        paths[inside.as_posix()] = [index]
+        for name in {inside.with_suffix("").as_posix(), image.name, image.stem}:
+            names.setdefault(name, []).append(index)
+    places = names | paths  # whole paths are told apart even where one is the name of another
     chosen = []
     for path in lists:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read the list {path}: {getattr(error, 'strerror', error)}") from error
-        names = [line.strip() for line in lines if line.strip()]
-        strangers = [name for name in names if len(places.get(name, ())) != 1]
-        if strangers or not names:
-            named = f"{strangers[0]!r}, which is not one of the images paired" if strangers else "no image"
-            raise UserError(f"{path} names {named}; give a stem, name or path in {images} on each line")
-        chosen.append([places[name][0] for name in names])
+        listed = [line.strip() for line in lines if line.strip()]
+        if not listed:
+            raise UserError(f"{path} names no image; give a stem, name or path in {images} on each line")
+        for name in listed:
+            if len(places.get(name, ())) != 1:
+                what = "more than one" if name in places else "none"
+                raise UserError(
+                    f"{path} names {name!r}, which is {what} of the images paired; give its path in {images}"
+                )
+        chosen.append([places[name][0] for name in listed])
     again = [index for index, times in Counter(chain(*chosen)).items() if times > 1]
     if again:
         raise UserError(f"the lists name {pairs[again[0]][0]} more than once; give each image one split")
     return chosen
+
+
+def _number(values: Collection[int], colored: bool) -> str:
+    kind = "colour" if colored else "id"
+    return f"{len(values)} different {kind}s" if len(values) != 1 else f"one {kind}"
 
 
 def _look(

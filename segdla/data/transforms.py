@@ -229,6 +229,6 @@ def _by_name(name: str, arguments: Mapping[str, Any]) -> A.BasicTransform:
         warnings.simplefilter("error")  # an argument it does not know is a warning to albumentations
         try:
             return known[name](**arguments)
-        except (TypeError, ValueError, UserWarning) as error:
+        except (TypeError, ValueError, Warning) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"data.augment.transforms: {name} does not take {dict(arguments)}: {reason}") from None

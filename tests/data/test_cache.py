@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import write
 
-from segdla.data import cache
+from segdla.data import cache, memory
 from segdla.data.cache import CachedSource, ram_folder
 from segdla.data.folder import folder
 from segdla.errors import UserError
@@ -123,6 +123,18 @@ def test_too_little_room_is_told_before_anything_is_decoded(source, tmp_path, mo
     with pytest.raises(UserError, match=r"cache of 6 images takes 0\.0 GB .* data\.cache=none"):
         CachedSource(source, tmp_path / "cache").build()
     assert decoded == []
+
+
+def test_a_containers_limit_is_no_room(source, tmp_path, monkeypatch):
+    """Of 100 kB, 90 are used, 5 of them by files that the system would give up."""
+    for name, text in (("max", "100000"), ("current", "90000"), ("stat", "active_file 2000\ninactive_file 3000\n")):
+        (tmp_path / f"memory.{name}").write_text(text, encoding="ascii")
+    monkeypatch.setattr(memory, "_GROUP", tmp_path)
+    monkeypatch.setattr(memory, "_SHARED", tmp_path)
+    with pytest.raises(UserError, match=r"has room for 0\.0; set data\.cache=disk, or data\.cache=none"):
+        CachedSource(source, tmp_path / "cache").build()
+    (tmp_path / "memory.max").write_text("max", encoding="ascii")
+    assert CachedSource(source, tmp_path / "cache").build() == []
 
 
 def test_a_place_that_can_not_be_written_is_told(source, tmp_path):

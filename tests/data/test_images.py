@@ -190,6 +190,13 @@ def test_a_bomb_is_not_decoded(tmp_path):
         read_image(tmp_path / "bomb.png")
 
 
+def test_colours_of_sixteen_bits_are_no_mask(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 4, 3), 65535, np.uint16))
+    assert read_image(tmp_path / "a.png").max() == 255
+    with pytest.raises(UserError, match=r"a\.png holds colours of 16 bits a sample"):
+        read_mask(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("read", [read_image, read_mask])
 def test_samples_of_thirty_two_bits(tmp_path, read):
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "a.tif")

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from conftest import write
 
+from segdla.data import naming
+from segdla.data.images import list_images
 from segdla.data.naming import find_naming
 from segdla.data.pairing import Naming
 from segdla.errors import UserError
@@ -55,6 +57,34 @@ def test_masks_that_can_not_be_read_are_not_looked_at(tmp_path):
         make(tmp_path, f"i/{stem}.png", f"m/{stem}_L.png")
     (tmp_path / "m/1_L.png").write_bytes(b"")
     assert find_naming(tmp_path / "i", tmp_path / "m") == Naming(mask_suffix="_L")
+
+
+def test_numbers_are_not_divided(tmp_path):
+    """Else 1 of 0001 and 2 of 0002 would be taken for what tells images from masks."""
+    for place in ("train/images", "train/masks", "val/images", "val/masks"):
+        make(tmp_path, *(f"{place}/{number:04}.png" for number in range(8)))
+    with pytest.raises(UserError, match="tells a mask from an image; give a folder for each"):
+        find_naming(tmp_path, tmp_path)
+
+
+def test_a_stray_file_does_not_hide_a_prefix(tmp_path):
+    make(tmp_path, *(f"i/{number:02}.png" for number in range(30)), *(f"m/mask_{n:02}.png" for n in range(30)))
+    make(tmp_path, "m/legend.png")
+    assert find_naming(tmp_path / "i", tmp_path / "m") == Naming(mask_prefix="mask_")
+
+
+def test_masks_of_other_folders_than_the_images(tmp_path):
+    make(tmp_path, "i/a/x.png", "m/x.png")
+    with pytest.raises(UserError, match="put the masks into folders like the images'"):
+        find_naming(tmp_path / "i", tmp_path / "m")
+
+
+def test_folders_are_listed_once(tmp_path, monkeypatch):
+    make(tmp_path, "i/1.png", "i/2.png", "m/1_L.png", "m/2_L.png")
+    listed = []
+    monkeypatch.setattr(naming, "list_images", lambda place, skip: listed.append(place) or list_images(place, skip))
+    assert find_naming(tmp_path / "i", tmp_path / "m") == Naming(mask_suffix="_L")
+    assert len(listed) == 2
 
 
 def test_names_that_have_nothing_in_common(tmp_path):

@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 
+from segdla.data import scenes
 from segdla.data.dataset import IGNORE_INDEX
 from segdla.data.scenes import NAMES, Scenes, draw_scene
 
@@ -32,6 +33,14 @@ def test_every_class_is_in_most_scenes():
 def test_splits_share_no_scene():
     drawn = {Scenes(split, 3, (32, 48)).read(i)[0].tobytes() for split in ("train", "val", "test") for i in range(3)}
     assert len(drawn) == 9
+
+
+def test_as_many_are_kept_as_there_is_room_for(monkeypatch):
+    monkeypatch.setattr(scenes, "_KEPT", 4 * 32 * 48 * 2)
+    source = Scenes("train", 3, (32, 48))
+    first, again = ([source.read(i)[0] for i in range(3)] for _ in range(2))
+    assert [a is b for a, b in zip(first, again, strict=True)] == [True, True, False]
+    np.testing.assert_array_equal(first[2], again[2])
 
 
 def test_colour_alone_does_not_tell_the_classes():

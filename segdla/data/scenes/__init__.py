@@ -7,10 +7,14 @@ from segdla.data.scenes.canvas import NAMES, PALETTE
 from segdla.data.scenes.street import draw_scene
 
 _SEEDS = {"train": 0, "val": 1, "test": 2}
+_KEPT = 256 * 2**20
 
 
 class Scenes:
-    """A source of ``count`` scenes of (height, width), each drawn when it is first read; the splits share none."""
+    """A source of ``count`` scenes of (height, width), drawn as they are read; the splits share none.
+
+    As many as have room in ``_KEPT`` bytes are drawn but once.
+    """
 
     classes = Classes(NAMES, PALETTE, "drawn street scenes")
 
@@ -28,10 +32,13 @@ class Scenes:
         return f"{self.split}_{index:05}"
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if index not in self._drawn:
-            height, width = self.size
-            self._drawn[index] = draw_scene(index, seed=self.seed, height=height, width=width)
-        return self._drawn[index]
+        if index in self._drawn:
+            return self._drawn[index]
+        height, width = self.size
+        scene = draw_scene(index, seed=self.seed, height=height, width=width)
+        if 4 * height * width * len(self._drawn) < _KEPT:
+            self._drawn[index] = scene
+        return scene
 
     def target(self, index: int) -> np.ndarray:
         return self.read(index)[1]
