@@ -3,10 +3,11 @@
 import json
 import os
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from segdla.data.naming import find_naming
-from segdla.data.pairing import Naming, pair_folders
+from segdla.data.pairing import Naming, Pairing, pair_folders
 from segdla.data.propose import (
     Contents,
     Labels,
@@ -18,20 +19,23 @@ from segdla.data.propose import (
 )
 from segdla.errors import UserError
 
+_SPLITS = ("train", "val", "test")
 _LARGEST_CROP = 512
 _STEPS = 3000  # about as many are drafted
 
 
 def draft(
-    images: Path, masks: Path, target: Path, fraction: float, seed: int, lists: Sequence[Path], progress
+    folders: Sequence[tuple[Path, Path]], target: Path, fraction: float, seed: int, lists: Sequence[Path], progress
 ) -> tuple[dict[Path, str], list[str]]:
     """Files to write, the config ``target`` and the lists beside it, and what should be told of them.
 
-    lists: of the images to train on, to validate on and perhaps to test on; none: split by sub-folders of the names
-    train and val, or by drawing a ``fraction`` to validate on. Raises UserError where the folders are no data set.
+    ``folders`` of images and of their masks: one pair for all, or one each to train on, to validate on and perhaps to
+    test on. ``lists`` split one in the same way; without them it is split by sub-folders of the names train and val, or
+    by drawing a ``fraction`` to validate on. Raises UserError where the folders are no data set.
     """
-    naming = find_naming(images, masks)
-    pairing = pair_folders(images, masks, naming)
+    namings = [find_naming(*pair) for pair in folders]
+    found = [pair_folders(*pair, naming) for pair, naming in zip(folders, namings, strict=True)]
+    pairing = Pairing(*(list(chain(*column)) for column in zip(*found, strict=True)))
     contents = examine(pairing.pairs, progress)
     labels, pairs = name_labels(contents), contents.pairs
     told = [f"{len(pairs)} pairs; {len(contents.values)} {'colours' if contents.colored else 'ids'} in the masks"]
@@ -45,32 +49,31 @@ def draft(
     if problems:
         told.append(f"left out: {problems[0]}" + (f" (and {len(problems) - 1} more)" if problems[1:] else ""))
     if len(pairs) < 2:
-        raise UserError(f"one pair in {images} is too little: one is needed to train on and another to validate on")
-    root = Path(os.path.commonpath([images.resolve(), masks.resolve()]))
+        raise UserError(f"one pair in {folders[0][0]} is too little: to train on, and another to validate on")
+    root = Path(os.path.commonpath([path.resolve() for pair in folders for path in pair]))
     _listed(Path("/"), root)  # it goes into the config too
-    folders = {} if lists else find_splits(images, masks)
+    readable = set(pairs)
+    splits: dict[str, tuple[Path, Path, Naming]] = {}  # where each is all of two folders
+    parts: dict[str, list[tuple[Path, Path]]]
     if lists:
-        readable = {pair: index for index, pair in enumerate(pairs)}
-        listed = ([pairing.pairs[i] for i in part] for part in by_lists(pairing.pairs, images, lists))
+        listed = ([pairing.pairs[i] for i in part] for part in by_lists(pairing.pairs, folders[0][0], lists))
+        parts = dict(zip(_SPLITS, listed, strict=False))
+    elif len(folders) > 1:
+        splits = {split: (*pair, naming) for split, pair, naming in zip(_SPLITS, folders, namings, strict=False)}
+        parts = {split: part.pairs for split, part in zip(splits, found, strict=True)}
+    elif splits := {split: (*pair, *namings) for split, pair in find_splits(*folders[0]).items()}:
         parts = {
-            split: [readable[pair] for pair in part if pair in readable]
-            for split, part in zip(("train", "val", "test"), listed, strict=False)
-        }
-    elif folders:
-        insides = {split: images / name for split, name in folders.items()}
-        parts = {
-            split: [i for i, (image, _) in enumerate(pairs) if image.is_relative_to(inside)]
-            for split, inside in insides.items()
+            split: [pair for pair in pairs if pair[0].is_relative_to(inside)] for split, (inside, *_) in splits.items()
         }
         if not parts.get("test", True):  # without masks it is no split to score on
             del parts["test"]
     else:
-        parts = dict(zip(("train", "val"), divide(len(pairs), contents.groups, fraction, seed), strict=True))
-        told.append(
-            f"{len(parts['train'])} images to train on and {len(parts['val'])} to validate on, drawn with seed {seed}"
-        )
-        if any(0 < len(set(group) & set(parts["val"])) < len(group) for group in contents.groups):
-            told.append("nearly all images are of one sequence, which had to be cut: scores will flatter")
+        train, val = divide(len(pairs), contents.groups, fraction, seed)
+        parts = {"train": [pairs[i] for i in train], "val": [pairs[i] for i in val]}
+        told.append(f"{len(train)} images to train on and {len(val)} to validate on, drawn with seed {seed}")
+        if any(0 < len(set(group) & set(val)) < len(group) for group in contents.groups):
+            told.append("most images are of one sequence, which had to be cut: scores will flatter")
+    parts = {split: [pair for pair in part if pair in readable] for split, part in parts.items()}
     for split, part in parts.items():
         if not part:
             why = f": {problems[0]}" if problems else ""
@@ -79,16 +82,15 @@ def draft(
     if outside:
         told.append(f"{outside} pairs are in none of {', '.join(parts)}, and left out")
     files: dict[Path, str] = {}
-    splits: dict[str, dict[str, str]] = {}
+    said: dict[str, dict[str, str]] = {}
     for split, part in parts.items():
-        if folders and not problems:
-            splits[split] = _folders(root, images / folders[split], masks / folders[split], naming)
+        if splits and not problems:
+            said[split] = _folders(root, *splits[split])
             continue
         path = target.with_name(f"{target.stem}_{split}.txt")
-        listed = ((_listed(root, image), _listed(root, mask)) for image, mask in (pairs[i] for i in part))
-        files[path] = "".join(f"{image}\t{mask}\n" for image, mask in listed)
-        splits[split] = {"list": str(path.resolve())}
-    return {target: _yaml(root, splits, labels, contents, len(parts["train"])), **files}, told
+        files[path] = "".join(f"{_listed(root, image)}\t{_listed(root, mask)}\n" for image, mask in part)
+        said[split] = {"list": str(path.resolve())}
+    return {target: _yaml(root, said, labels, contents, len(parts["train"])), **files}, told
 
 
 def _folders(root: Path, images: Path, masks: Path, naming: Naming) -> dict[str, str]:

@@ -127,6 +127,21 @@ def test_the_share_of_what_is_taken_for_unlabelled_is_told(tool, tmp_path, capsy
     assert "255, in 25 % of the pixels, is taken for what is unlabelled" in capsys.readouterr().out
 
 
+def test_folders_of_each_split_may_be_given(tool, two_folders, tmp_path):
+    """``set`` holds train and val, and these images and masks: the usual way."""
+    images, masks = (("set/train/" + kind, "set/val/" + kind) for kind in ("images", "masks"))
+    assert tool("check_data")("--images", *images, "--masks", *masks, "--write", "mine.yaml") == 0
+    drafted = config.load("mine.yaml").data
+    assert (drafted.train.images, drafted.val.masks) == ("train/images", "val/masks")
+    assert tool("check_data")("mine.yaml", "--output", "out") == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert [report["splits"][split]["images"] for split in ("train", "val")] == [4, 2]
+
+
+def test_as_many_folders_of_masks_as_of_images(fails, tmp_path):
+    assert "one each a split" in fails("check_data", "--images", "a", "b", "--masks", "c", "--write", "mine.yaml")
+
+
 def test_what_can_not_be_read_is_left_out_and_told(tool, tmp_path, capsys):
     images, masks = folders(tmp_path / "set", "ids")
     (images / "city 0" / "Straße_04.jpg").write_bytes(b"")

@@ -24,8 +24,16 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to the config")
     made.add_argument("--output", type=Path, metavar="DIR", help="of report.json and contact.png (default: check_NAME)")
     drafting = made.add_argument_group("a config for two folders")
-    drafting.add_argument("--images", type=Path, metavar="DIR", help="searched through")
-    drafting.add_argument("--masks", type=Path, metavar="DIR", help="named like the images, perhaps with a suffix")
+    drafting.add_argument(
+        "--images",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="searched through; or one each to train, validate, test on",
+    )
+    drafting.add_argument(
+        "--masks", type=Path, nargs="+", metavar="DIR", help="of the same names, perhaps with a suffix; as many"
+    )
     drafting.add_argument("--write", type=Path, metavar="CONFIG", help="the YAML file to write; its lists go beside it")
     drafting.add_argument(
         "--lists", type=Path, nargs="+", default=[], metavar="FILE", help="image names to train, validate (and test) on"
@@ -38,12 +46,15 @@ def parser() -> argparse.ArgumentParser:
 def write_draft(args: argparse.Namespace) -> int:
     if not (args.images and args.masks and args.write) or args.config:
         raise UserError("a first config takes --images DIR --masks DIR --write CONFIG, and no other config")
+    if len(args.images) != len(args.masks) or len(args.images) > 3 or (args.lists and args.images[1:]):
+        raise UserError("--images and --masks are one folder each, or without --lists one each a split, two or three")
     if not 0 < args.fraction < 1 or len(args.lists) not in (0, 2, 3) or args.seed < 0:
         raise UserError("--fraction is between 0 and 1, --lists are two or three files, --seed is 0 or more")
     if args.write.exists():
         raise UserError(f"{args.write} exists; --write under another name, or remove it")
     looking = partial(progress, description="looking")
-    files, told = draft(args.images, args.masks, args.write, args.fraction, args.seed, args.lists, looking)
+    folders = list(zip(args.images, args.masks, strict=True))
+    files, told = draft(folders, args.write, args.fraction, args.seed, args.lists, looking)
     config.loads(files[args.write], source=str(args.write))  # before anything is written
     taken = [path for path in files if path.exists()]
     if taken:

@@ -46,8 +46,8 @@ def _nothing_in_common(images: Path, stems: Sequence[str], masks: Path, partners
     listed = "list the pairs in a file (data.train.list of a folder data set)"
     if images.resolve() == masks.resolve():
         return (
-            f"{few}no name in {images} tells a mask from an image; give a folder for each, of one split "
-            f"(--images DIR --masks DIR), or {listed}"
+            f"{few}no name in {images} tells a mask from an image; give the folder of each (one split's, or several: "
+            f"--images train/images val/images --masks train/masks val/masks), or {listed}"
         )
     names, partners_names = ({stem.rpartition("/")[2] for stem in listed} for listed in (stems, partners))
     remedy = "put the masks into folders like the images'" if names & partners_names else "rename them alike"

@@ -46,11 +46,14 @@ class Labels:
     ignore: list[int] | None = None
 
 
-def find_splits(images: Path, masks: Path) -> dict[str, str]:
+def find_splits(images: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
     """Sub-folders of both that are named like splits; none, where there are not both train and val."""
     here, there = ({path.name for path in folder.iterdir() if path.is_dir()} for folder in (images, masks))
     found = {
-        split: name for split, names in _SPLITS.items() for name in reversed(names) if name in here and name in there
+        split: (images / name, masks / name)
+        for split, names in _SPLITS.items()
+        for name in reversed(names)
+        if name in here and name in there
     }
     return found if {"train", "val"} <= set(found) else {}
 

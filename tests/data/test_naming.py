@@ -63,7 +63,7 @@ def test_numbers_are_not_divided(tmp_path):
     """Else 1 of 0001 and 2 of 0002 would be taken for what tells images from masks."""
     for place in ("train/images", "train/masks", "val/images", "val/masks"):
         make(tmp_path, *(f"{place}/{number:04}.png" for number in range(8)))
-    with pytest.raises(UserError, match="tells a mask from an image; give a folder for each"):
+    with pytest.raises(UserError, match="tells a mask from an image; give the folder of each"):
         find_naming(tmp_path, tmp_path)
 
 

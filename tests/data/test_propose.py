@@ -23,7 +23,8 @@ def test_folders_named_like_splits(tmp_path):
     make(
         tmp_path, "i/training/1.png", "i/val/2.png", "i/other/3.png", "m/training/1.png", "m/val/2.png", "m/other/3.png"
     )
-    assert find_splits(tmp_path / "i", tmp_path / "m") == {"train": "training", "val": "val"}
+    i, m = tmp_path / "i", tmp_path / "m"
+    assert find_splits(i, m) == {"train": (i / "training", m / "training"), "val": (i / "val", m / "val")}
     assert find_splits(tmp_path / "i", tmp_path / "m" / "val") == {}
 
 
