@@ -37,23 +37,22 @@ def find_naming(images: Path, masks: Path) -> Naming:
         if len(pairs) > most or plain < plainness:
             best, most, plainness = naming, len(pairs), plain
     if best is None or _CHANCE * most < min(len(files), len(mask_files)):
-        raise UserError(_nothing_in_common(images, stems, masks, partners, most))
+        raise UserError(_nothing_in_common(images, stems, masks, partners))
     return best
 
 
-def _nothing_in_common(images: Path, stems: Sequence[str], masks: Path, partners: Sequence[str], most: int) -> str:
-    few = f"but for {most}, " if most else ""
-    listed = "list the pairs in a file (data.train.list of a folder data set)"
+def _nothing_in_common(images: Path, stems: Sequence[str], masks: Path, partners: Sequence[str]) -> str:
+    or_listed = "or list the pairs in a file (data.train.list of a folder data set)"
     if images.resolve() == masks.resolve():
         return (
-            f"{few}no name in {images} tells a mask from an image; give the folder of each (one split's, or several: "
-            f"--images train/images val/images --masks train/masks val/masks), or {listed}"
+            f"no name in {images} tells a mask from an image; give the folder of each (one split's, or several: "
+            f"--images train/images val/images --masks train/masks val/masks), {or_listed}"
         )
-    names, partners_names = ({stem.rpartition("/")[2] for stem in listed} for listed in (stems, partners))
-    remedy = "put the masks into folders like the images'" if names & partners_names else "rename them alike"
+    names, mask_names = ({stem.rpartition("/")[2] for stem in listed} for listed in (stems, partners))
+    remedy = "put the masks into folders like the images'" if names & mask_names else "rename them alike"
     return (
-        f"{few}no image of {images} and mask of {masks} have a name in common, such as {stems[0]} and {partners[0]}; "
-        f"{remedy}, or {listed}"
+        f"no image of {images} and mask of {masks} have a name in common, such as {stems[0]} and {partners[0]}; "
+        f"{remedy}, {or_listed}"
     )
 
 
