@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segdla import build, cli, distributed
-from segdla.build.data import open_split
+from segdla.build.data import open_split, trains_on_val
 from segdla.checkpoint import SHIPPED, folder_of_results, named, unused
 from segdla.data.cityscapes import Cityscapes
 from segdla.data.dataset import Source
@@ -87,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         "precision": trained.precision,
         "device": str(trained.device),
     }
+    if args.split == "val" and trains_on_val(settings):
+        console.print("it was trained on these images too (data.train_on_val): the score says nothing", soft_wrap=True)
     masks = Masks(args.save_masks, source) if args.save_masks else None
     outputs = [masks.write] if masks else []
     submission = None

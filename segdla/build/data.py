@@ -55,7 +55,7 @@ DATASETS = {"scenes": _scenes, "camvid": _camvid, "cityscapes": _cityscapes, "fo
 
 
 def open_split(config: Config, split: str) -> Source:
-    """One split (train, val, test) of the config's data set.
+    """One split (train, val, test) of the config's data set; the first with the second in it, if the config says so.
 
     Raises UserError where there is nothing in it, or an image has not exactly one mask.
     """
@@ -66,7 +66,13 @@ def open_split(config: Config, split: str) -> Source:
         raise UserError(problems[0] + (more if len(problems) > 1 else ""))
     if not len(found):
         raise UserError(f"the {split} split of {config.data.dataset} is empty; check data.root and its lists")
+    if split == "train" and trains_on_val(config):
+        return found.joined(open_split(config, "val"))
     return found
+
+
+def trains_on_val(config: Config) -> bool:
+    return getattr(config.data, "train_on_val", False)
 
 
 def cached(config: Config, split_source: Source, split: str) -> Source:

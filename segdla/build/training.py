@@ -11,7 +11,7 @@ import torch
 from segdla import __version__, build, distributed, engine
 from segdla import config as configs
 from segdla.build import learning
-from segdla.build.data import checked_splits, datasets
+from segdla.build.data import checked_splits, datasets, trains_on_val
 from segdla.build.memory import answering_memory
 from segdla.build.predictor import predictor
 from segdla.checkpoint import BEST, CONFIG, occupied, read_training, save_text
@@ -65,13 +65,14 @@ def summary(
     parts = distributed.world_size() * t.accumulate
     dealt = f" (in {parts} parts of {t.batch_size // parts})" if parts > 1 else ""
     from_step = f", from step {training.step} on" if training.step else ""
+    validated = "of them to validate, which then says nothing" if trains_on_val(config) else "to validate"
     return (
         f"{m.backbone}, output stride {m.output_stride}, {len(classes)} classes: {parameters / 1e6:.2f} M parameters, "
         f"{count_macs(training.model, height, width) / 1e9:.2f} GMAC for a crop of {height}x{width}\n"
         f"{distributed.world_size()} x {_device_name(plan.device)}, "
         f"{build.computed_in(t.precision, plan.precision, plan.device)}"
         f"{', compiled' if compiled else ''}\n"
-        f"{classes.protocol or config.data.dataset}: {num_images[0]} images to train on, {num_images[1]} to validate "
+        f"{classes.protocol or config.data.dataset}: {num_images[0]} images to train on, {num_images[1]} {validated} "
         f"(python tools/check_data.py CONFIG examines them all)\n"
         f"{t.epochs} epochs of {plan.steps_per_epoch} steps of {t.batch_size} images{dealt}: {plan.num_steps} steps"
         f"{from_step}\n"
@@ -153,6 +154,7 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
         skip_nonfinite=t.skip_nonfinite,
         seed=t.seed,
         eval_every=t.eval_every,
+        keep_last=trains_on_val(config),
         report_every=t.report_every,
         save_every=t.save_every,
     )

@@ -115,7 +115,7 @@ class TrainConfig(Section):
     report_every: PositiveInt = 10
     """Steps between lines in metrics.jsonl."""
     save_every: PositiveInt = 500
-    """Steps between savings of what --resume starts from; it is also saved at each epoch and stop."""
+    """Steps between savings of what --resume starts from; it is also saved at each evaluation and stop."""
     skip_nonfinite: Annotated[int, Field(ge=0)] = 0
     """Batches without a finite loss and gradient that are left out before the run gives up (checked at every step)."""
 

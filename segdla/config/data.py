@@ -58,6 +58,9 @@ class FilesConfig(DataConfig):
     """Decode each file once, and keep the bytes in memory while training, or on a disk for the next time too."""
     cache_folder: str | None = None
     """Of the disk's cache; null: segdla/ in the user's cache folder."""
+    train_on_val: bool = False
+    """Train on the validation images too: a last model, for test images to judge. Scores on val then say nothing, and
+    the last weights are kept in place of those best on val."""
 
 
 class CamVidConfig(FilesConfig):

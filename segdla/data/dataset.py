@@ -100,6 +100,13 @@ class PairSource:
         path = self.pairs[index][1]
         return self.encode(read_mask(path), path)
 
+    def joined(self, other: "PairSource") -> "PairSource":
+        """The images of both. Raises UserError where their masks hold different kinds of labels."""
+        if self.encode.key != other.encode.key:
+            one, another = self.pairs[0][1], other.pairs[0][1]
+            raise UserError(f"{one} and {another} hold different kinds of labels, so they can't be trained on together")
+        return PairSource([*self.pairs, *other.pairs], self.classes, self.encode)
+
 
 class Some:
     """A few images of a source, from all over it: its neighbours look alike."""

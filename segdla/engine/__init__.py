@@ -43,15 +43,14 @@ def train(
     from ``training.step``, ``plan.accumulate`` of them a step. ``segment`` makes class ids of validation images, by
     ``training.kept``. The state to resume from is saved every ``plan.save_every`` steps, before and after each
     evaluation, and before an unreadable image's UserError is raised, so that none of that can be lost; the weights of
-    the best mIoU are saved with ``card`` in them. ``log`` is None in all but one of several processes: it writes, they
-    compute.
+    the best mIoU, or the last, are saved with ``card`` in them. ``log`` is None in all but one of several processes: it
+    writes, they compute.
     """
     steps = zip(*[iter(batches)] * plan.accumulate, strict=True)
     with StopSignal() as stop:
         while training.evaluated < plan.num_steps and not stop.agreed():
-            epoch, rest = divmod(training.step, plan.steps_per_epoch)
-            due = training.step == plan.num_steps or (rest == 0 and epoch % plan.eval_every == 0)
-            if due and training.evaluated != training.step:
+            done = training.step % (plan.eval_every * plan.steps_per_epoch)  # steps since an evaluation was due
+            if training.evaluated != training.step and (done == 0 or training.step == plan.num_steps):
                 try:
                     validate(training, validation, segment, log, card, plan)
                 except RuntimeError:
@@ -60,7 +59,7 @@ def train(
                     break  # the state was saved before
             else:
                 to_go = min(
-                    plan.steps_per_epoch - rest,
+                    plan.eval_every * plan.steps_per_epoch - done,
                     plan.num_steps - training.step,
                     plan.save_every - training.step % plan.save_every,
                 )
@@ -191,7 +190,7 @@ def validate(
     if math.isnan(scores["mean_iou"]):
         raise UserError("the validation split has no labelled pixel, so nothing can be scored; check its masks")
     training.evaluated = training.step
-    better = scores["mean_iou"] > training.best
+    better = plan.keep_last or scores["mean_iou"] > training.best
     if better:
         training.best = scores["mean_iou"]
 

@@ -219,3 +219,13 @@ def test_the_summary_tells_what_will_happen(two_folders, tool, capsys):
     assert "M parameters" in said and "GMAC for a crop of 32x64" in said
     assert "4 images to train on, 2 to validate" in said
     assert "1 epochs of 2 steps of 2 images (in 2 parts of 1): 2 steps" in said
+
+
+def test_validation_images_may_be_trained_on_and_then_choose_no_weights(two_folders, tool, tmp_path, capsys):
+    settings = ("data.train_on_val=true", "train.epochs=3", "train.lr=1e-9")
+    assert tool("train")(two_folders, *settings) == 0
+    said = capsys.readouterr().out
+    assert "6 images to train on, 2 of them to validate" in said
+    assert "the last weights, of step 9" in said  # although those after the first epoch are as good
+    assert tool("test")("runs/two_folders") == 0
+    assert "trained on these images too" in capsys.readouterr().out

@@ -43,3 +43,21 @@ def test_names_are_stems_or_where_these_collide_paths(tmp_path):
 
     assert names("x/1.png", "y/2.jpg") == ["1", "2"]
     assert names("set/x/1.png", "set/y/1.jpg", "set/y/2.jpg") == ["x/1", "y/1", "y/2"]
+
+
+def test_joined_sources_have_the_images_of_both_under_names_of_their_own(tmp_path):
+    mask = save(tmp_path / "m.png", np.zeros((4, 6), np.uint8))
+    train, val = (
+        source([(save(tmp_path / split / "1.png", np.full((4, 6, 3), grey, np.uint8)), mask)])
+        for split, grey in (("train", 10), ("val", 20))
+    )
+    both = train.joined(val)
+    assert both.names == ["train/1", "val/1"]
+    assert [both.read(i)[0][0, 0, 0] for i in range(2)] == [10, 20]
+
+
+def test_sources_of_different_labels_are_not_joined(tmp_path):
+    train = source([(tmp_path / "i.png", tmp_path / "labelIds.png")])
+    val = PairSource([(tmp_path / "i.png", tmp_path / "trainIds.png")], Scenes.classes, IdEncoding({0: 1}))
+    with pytest.raises(UserError, match=r"labelIds\.png and .*trainIds\.png hold different kinds of labels"):
+        train.joined(val)

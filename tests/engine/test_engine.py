@@ -266,6 +266,18 @@ def test_state_is_saved_every_few_steps(tmp_path, monkeypatch):
     assert saved == [2, 3, 3, 4, 6, 6, 8, 8]  # epochs end at 3 and 6, before and after their evaluation
 
 
+def test_the_end_of_an_epoch_alone_saves_nothing(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(engine, "save_training", lambda path, state: saved.append(state["step"]))
+    run(tmp_path, tiny(), eval_every=2)
+    assert saved == [6, 6, 8, 8]  # before and after the evaluations; the first epoch ends at 3
+
+
+def test_the_last_weights_may_be_kept_in_place_of_the_best(tmp_path):
+    run(tmp_path, tiny(lr=0.0), keep_last=True)  # nothing is learned: no evaluation is better than the first
+    assert read_weights(tmp_path / BEST).card["step"] == 8
+
+
 def test_algorithms_are_searched_for_crops_not_for_whole_images(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(engine, "take_step", noting(seen, "step", engine.take_step))
