@@ -1,9 +1,11 @@
 """Measures the learned up-convolution beside fixed bilinear interpolation: python benchmarks/upsampling.py
 
-Alternates between the two in one process and reports medians, the ratio first. Writes results/upsampling.json.
+On CUDA also beside cuDNN's transposed convolution, in whose place the learned one has kernels of its own. Alternates
+in one process and reports medians, the ratio first. Writes results/upsampling_DEVICE.json.
 """
 
 import argparse
+import copy
 from functools import partial
 
 import torch
@@ -11,6 +13,7 @@ from measure import alternating, machine, write
 
 from segdla import build, config
 from segdla.losses import cross_entropy
+from segdla.models.ida import LearnedUpsample
 
 
 def main() -> None:
@@ -34,6 +37,11 @@ def main() -> None:
             }
         )
         networks[upsample] = build.model(settings, 11).to(device, memory_format=torch.channels_last)
+    if device.type == "cuda":
+        networks["cudnn"] = copy.deepcopy(networks["learned"])
+        for module in networks["cudnn"].modules():
+            if isinstance(module, LearnedUpsample):
+                module.has_kernels = False
 
     def step(network):
         cross_entropy(network.train()(images), targets).backward()
@@ -52,13 +60,14 @@ def main() -> None:
     for name, work in (("training step", step), ("forward", forward)):
         ways = {upsample: partial(work, network) for upsample, network in networks.items()}
         spent = {upsample: 1000 * seconds for upsample, seconds in alternating(ways, args.repeats).items()}
-        ratio = spent["learned"] / spent["bilinear"]
-        result[name] = {"ratio": ratio, **{f"{upsample}_ms": ms for upsample, ms in spent.items()}}
-        print(
-            f"{name:14} learned / bilinear = {ratio:.2f}   "
-            f"({spent['learned']:.0f} ms and {spent['bilinear']:.0f} ms, medians of {args.repeats})"
-        )
-    write("upsampling", result)
+        result[name] = {f"{upsample}_ms": ms for upsample, ms in spent.items()}
+        for other in (upsample for upsample in spent if upsample != "learned"):
+            result[name][f"learned over {other}"] = ratio = spent["learned"] / spent[other]
+            print(
+                f"{name:14} learned / {other} = {ratio:.2f}   "
+                f"({spent['learned']:.0f} ms and {spent[other]:.0f} ms, medians of {args.repeats})"
+            )
+    write(f"upsampling_{device.type}", result)
 
 
 if __name__ == "__main__":

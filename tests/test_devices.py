@@ -6,6 +6,7 @@ import signal
 import pytest
 import torch
 from tiny_run import TINY, assert_same_run
+from torch import nn
 
 from segdla import engine
 from segdla.data.loader import Batch
@@ -13,6 +14,7 @@ from segdla.evaluation import evaluate
 from segdla.losses import boundary, cross_entropy, dice, lovasz, ohem
 from segdla.metrics import ConfusionMatrix
 from segdla.models.dla import VARIANTS
+from segdla.models.ida import LearnedUpsample
 from segdla.models.segmenter import DLASeg
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -73,6 +75,20 @@ def test_memory_layouts_give_the_same_logits(device):
     with torch.inference_mode():
         contiguous = network(images)
         torch.testing.assert_close(network.to(memory_format=torch.channels_last)(images), contiguous)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("how", [lambda module: module, torch.compile], ids=["eager", "compiled"])
+def test_learned_upsampling_is_the_transposed_convolution(device, how):
+    up = LearnedUpsample(24, 2).to(device)
+    nn.init.normal_(up.weight)
+    x = torch.randn(2, 24, 7, 9, device=device, requires_grad=True)
+    results = []
+    for upsample in (how(up), nn.ConvTranspose2d.forward.__get__(up)):
+        y = upsample(x)
+        results.append((y, *torch.autograd.grad(y.square().sum(), (x, up.weight))))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("device", DEVICES)

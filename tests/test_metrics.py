@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from segdla.metrics import ConfusionMatrix, count_unasked
+from segdla.metrics import ConfusionMatrix
 
 NAMES = tuple("abcde")
 
@@ -115,8 +115,3 @@ def test_counts_add_up_over_updates():
         confusion.update(torch.from_numpy(prediction), torch.from_numpy(target))
     together = counted(*(np.concatenate(part) for part in zip(*maps, strict=True)))
     assert torch.equal(confusion.matrix, together.matrix)
-
-
-def test_counting_as_on_an_accelerator_gives_the_same():
-    index = torch.randint(0, 360, (5000,), dtype=torch.int16)
-    assert torch.equal(count_unasked(index, minlength=400), torch.bincount(index, minlength=400))

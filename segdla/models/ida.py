@@ -9,6 +9,7 @@ Over the strides 4, 8, 16, 32 of a backbone, three IDAUps, each over one map mor
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,15 @@ def bilinear_kernel(factor: int) -> Tensor:
     return ramp[:, None] * ramp[None, :]
 
 
+def register_kernels() -> bool:
+    """Whether this machine can use ``torch.ops.segdla.upsample2``, which then is there."""
+    if not torch.cuda.is_available() or find_spec("triton") is None:  # on Windows there is no Triton
+        return False
+    from segdla.models import upsample_cuda  # noqa: F401
+
+    return True
+
+
 class LearnedUpsample(nn.ConvTranspose2d):
     """Depthwise transposed convolution that starts as bilinear interpolation: (B,C,H,W) to (B,C,fH,fW)."""
 
@@ -33,8 +43,11 @@ class LearnedUpsample(nn.ConvTranspose2d):
         )
         with torch.no_grad():
             self.weight.copy_(bilinear_kernel(factor).expand_as(self.weight))
+        self.has_kernels = factor == 2 and register_kernels()
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.has_kernels and x.is_cuda and x.dtype != torch.float64:
+            return torch.ops.segdla.upsample2(x, self.weight)
         if x.device.type == "cpu" and x.dtype == torch.bfloat16:
             # In bf16 a CPU computes this, of all convolutions, by a path eight times slower than in float32.
             with torch.autocast("cpu", enabled=False):

@@ -1,0 +1,146 @@
+"""The decoder's learned upsampling on CUDA: ``torch.ops.segdla.upsample2``, with its gradients.
+
+A depthwise transposed convolution of kernel 4, stride 2, padding 1. cuDNN's takes twenty times what moving its bytes
+takes, and a fifth of DLA-34's training step with it; these kernels are about as fast as the memory. They compute in
+float32 whatever the images' precision, and always in the same order, so that the same input gives the same bits.
+
+Each works on channels-last memory, (pixels, C), in blocks of pixels by channels. With m an input row, and alike in
+columns::
+
+    y[2m] = w[1] x[m] + w[3] x[m-1]      dL/dx[m] = sum over k of w[k] dL/dy[2m-1+k]
+    y[2m+1] = w[2] x[m] + w[0] x[m+1]    dL/dw[k] = sum over m of x[m] dL/dy[2m-1+k]
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+_PIXELS = 32  # of a block
+_PARTS = 64  # in which the weights' gradient is added up, each by itself
+
+
+@triton.jit
+def _forward(x, w, y, pixels, height, width, channels, block_pixels: tl.constexpr, block_channels: tl.constexpr):
+    pixel = tl.program_id(0) * block_pixels + tl.arange(0, block_pixels)[:, None]
+    c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)[None, :]
+    row, n = pixel // width, pixel % width  # row: of all images, one below the other
+    m = row % height
+    inside = (pixel < pixels) & (c < channels)
+    y00 = tl.zeros((block_pixels, block_channels), tl.float32)
+    y01, y10, y11 = y00, y00, y00
+    for dy in tl.static_range(-1, 2):
+        for dx in tl.static_range(-1, 2):
+            there = inside & (m + dy >= 0) & (m + dy < height) & (n + dx >= 0) & (n + dx < width)
+            value = tl.load(x + (pixel + dy * width + dx).to(tl.int64) * channels + c, there, 0.0).to(tl.float32)
+            if dy < 1 and dx < 1:
+                y00 += value * tl.load(w + c * 16 + (1 - 2 * dy) * 4 + 1 - 2 * dx, c < channels, 0.0)
+            if dy < 1 and dx > -1:
+                y01 += value * tl.load(w + c * 16 + (1 - 2 * dy) * 4 + 2 - 2 * dx, c < channels, 0.0)
+            if dy > -1 and dx < 1:
+                y10 += value * tl.load(w + c * 16 + (2 - 2 * dy) * 4 + 1 - 2 * dx, c < channels, 0.0)
+            if dy > -1 and dx > -1:
+                y11 += value * tl.load(w + c * 16 + (2 - 2 * dy) * 4 + 2 - 2 * dx, c < channels, 0.0)
+    to = y + (2 * row * 2 * width + 2 * n).to(tl.int64) * channels + c
+    below = 2 * width * channels
+    tl.store(to, y00, inside)
+    tl.store(to + channels, y01, inside)
+    tl.store(to + below, y10, inside)
+    tl.store(to + below + channels, y11, inside)
+
+
+@triton.jit
+def _gradient_at(dy, pixel, k, height, width, channels, c, inside):
+    """What dL/dy has at tap ``k`` (0..15) of input pixels."""
+    row, n = pixel // width, pixel % width
+    down, right = k // 4 - 1, k % 4 - 1
+    i, j = 2 * (row % height) + down, 2 * n + right
+    there = inside & (i >= 0) & (i < 2 * height) & (j >= 0) & (j < 2 * width)
+    at = ((2 * row + down) * 2 * width + j).to(tl.int64) * channels + c
+    return tl.load(dy + at, there, 0.0).to(tl.float32)
+
+
+@triton.jit
+def _backward_input(
+    dy, w, dx, pixels, height, width, channels, block_pixels: tl.constexpr, block_channels: tl.constexpr
+):
+    pixel = tl.program_id(0) * block_pixels + tl.arange(0, block_pixels)[:, None]
+    c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)[None, :]
+    inside = (pixel < pixels) & (c < channels)
+    total = tl.zeros((block_pixels, block_channels), tl.float32)
+    for k in tl.static_range(16):
+        gradient = _gradient_at(dy, pixel, k, height, width, channels, c, inside)
+        total += gradient * tl.load(w + c * 16 + k, c < channels, 0.0)
+    tl.store(dx + pixel.to(tl.int64) * channels + c, total, inside)
+
+
+@triton.jit
+def _backward_weight(
+    dy, x, parts, pixels, height, width, channels, block_pixels: tl.constexpr, block_channels: tl.constexpr
+):
+    c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)[None, :]
+    k = tl.program_id(2)
+    total = tl.zeros((block_pixels, block_channels), tl.float32)
+    for start in range(tl.program_id(0) * block_pixels, pixels, tl.num_programs(0) * block_pixels):
+        pixel = start + tl.arange(0, block_pixels)[:, None]
+        inside = (pixel < pixels) & (c < channels)
+        value = tl.load(x + pixel.to(tl.int64) * channels + c, inside, 0.0).to(tl.float32)
+        total += value * _gradient_at(dy, pixel, k, height, width, channels, c, inside)
+    c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)
+    tl.store(parts + (tl.program_id(0) * 16 + k) * channels + c, tl.sum(total, 0), c < channels)
+
+
+@torch.library.custom_op("segdla::upsample2", mutates_args=())
+def upsample2(x: Tensor, weight: Tensor) -> Tensor:
+    """Maps (B,C,H,W) and weights (C,1,4,4) float32 to (B,C,2H,2W), channels-last."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = _twice_as_large(x)
+    sizes, grid, block = _work(x)
+    _forward[grid](x, weight.contiguous(), y, *sizes, *block)
+    return y
+
+
+@upsample2.register_fake
+def _(x: Tensor, weight: Tensor) -> Tensor:
+    return _twice_as_large(x)
+
+
+@torch.library.custom_op("segdla::upsample2_backward", mutates_args=())
+def _backward(gradient: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    gradient, x = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (gradient, x))
+    for_x = torch.empty_like(x)
+    sizes, grid, block = _work(x)
+    _backward_input[grid](gradient, weight.contiguous(), for_x, *sizes, *block)
+    parts = weight.new_empty(min(_PARTS, grid[0]), 16, x.shape[1])
+    _backward_weight[(len(parts), grid[1], 16)](gradient, x, parts, *sizes, *block)
+    return for_x, parts.sum(0).t().reshape(weight.shape)
+
+
+@_backward.register_fake
+def _(gradient: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x, memory_format=torch.channels_last), torch.empty_like(weight)
+
+
+def _twice_as_large(x: Tensor) -> Tensor:
+    batch, channels, height, width = x.shape
+    return torch.empty(
+        (batch, channels, 2 * height, 2 * width), dtype=x.dtype, device=x.device, memory_format=torch.channels_last
+    )
+
+
+def _work(x: Tensor) -> tuple[tuple[int, ...], tuple[int, int], tuple[int, int]]:
+    """Sizes, the grid of blocks of the input, and a block's pixels and channels."""
+    batch, channels, height, width = x.shape
+    pixels, block = batch * height * width, (_PIXELS, min(32, triton.next_power_of_2(channels)))
+    return (pixels, height, width, channels), (triton.cdiv(pixels, block[0]), triton.cdiv(channels, block[1])), block
+
+
+def _keep(ctx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _gradients(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    return _backward(gradient, *ctx.saved_tensors)
+
+
+upsample2.register_autograd(_gradients, setup_context=_keep)
