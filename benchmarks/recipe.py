@@ -1,11 +1,12 @@
-"""What each knob of the CamVid recipe gives: python benchmarks/recipe.py --camvid DIR [--epochs 40] [--only NAME ...]
+"""What each knob of a CamVid recipe gives: python benchmarks/recipe.py --camvid DIR [--config CONFIG] [--only NAME ...]
 
-One change at a time against configs/camvid_compact.yaml, by the training tool itself. CamVid's validation images lie
-between its training images, so whole drives are held out of the training images instead: 0006R0 in one training of each
-variant, 0001TP in another, with a seed each. At half size, where a training takes minutes: images averaged, labels by
-the pixel in the middle, crop and scale as the config has them. The test images are not looked at.
+One change at a time against the config, by the training tool itself. CamVid's validation images lie between its
+training images, so whole drives are held out of the training images instead: 0006R0 in one training of each variant,
+0001TP in another, with a seed each. At half size, where a training takes minutes: images averaged, labels by the pixel
+in the middle, half of the config's crop, and its scales. The test images are not looked at.
 
-One training a core, several at once. Goes on where it was stopped; writes results/recipe.json after each variant.
+Several trainings at once, on a core each, and on an accelerator together where there is one. Goes on where it was
+stopped; writes results/recipe_CONFIG.json after each variant.
 """
 
 import argparse
@@ -18,10 +19,9 @@ import cv2
 import torch
 from measure import RESULTS, machine, run_training, write
 
+from segdla.config import load
+
 HELD_OUT = {"0006R0": 0, "0001TP": 1}  # drive: seed
-CONFIG = "configs/camvid_compact.yaml"
-# "data.augment.balance": the config has since taken over what was found here.
-BASE = ("data.crop=[128, 160]", "data.augment.balance=0", "train.eval_every=1000", "data.workers=0", "data.cache=ram")
 VARIANTS = {
     "the recipe": (),
     "no class weights": ("loss.class_weights=null",),
@@ -32,7 +32,7 @@ VARIANTS = {
     "no moving average": ("train.ema=null",),
     "SGD": ("train.optimizer=sgd", "train.lr=0.05", "train.weight_decay=0.0005", "train.decay_all=true"),
     "output stride 2": ("model.output_stride=2",),
-    "crops centred on rare classes": ("data.augment.balance=0.5",),
+    "crops from anywhere": ("data.augment.balance=0",),
     "rotation by 10 degrees": ("data.augment.rotate=10",),
     "scales 0.5 to 2": ("data.augment.scale=[0.5, 2.0]",),
     "scales 0.75 to 1.25": ("data.augment.scale=[0.75, 1.25]",),
@@ -46,10 +46,10 @@ VARIANTS = {
     "OHEM": ("loss.cross_entropy=0", "loss.ohem=1"),
     "with dice": ("loss.dice=0.5",),
     "with Lovasz": ("loss.lovasz=0.5",),
+    "no class weights, with dice": ("loss.class_weights=null", "loss.dice=0.5"),
+    "no class weights, with Lovasz": ("loss.class_weights=null", "loss.lovasz=0.5"),
     "label smoothing 0.1": ("loss.label_smoothing=0.1",),
-    "crops of nearly the whole image": ("data.crop=[176, 224]",),
     "weight decay 0.1": ("train.weight_decay=0.1",),
-    "learning rate halved": ("train.lr=0.002",),
     "twice as long": (),  # see epochs_of
 }
 
@@ -71,12 +71,21 @@ def halve(camvid: Path, target: Path) -> None:
                 cv2.imwrite(str(to), cv2.resize(array, None, fx=0.5, fy=0.5, interpolation=how))
 
 
-def train(variant: str, drive: str, epochs: int, work: Path) -> dict:
+def train(config: Path, variant: str, drive: str, epochs: int, work: Path) -> dict:
     """The scores on the drive that was held out, by the weights at the end."""
-    name = f"{variant}, {drive}".replace(" ", "_")
-    settings = (f"data.root={work / drive}", f"train.seed={HELD_OUT[drive]}", f"train.epochs={epochs}", *BASE)
-    run = work / name
-    run_training(run, CONFIG, *settings, *VARIANTS[variant], alone=False)
+    crop = [side // 2 for side in load(config, ["data.root=."]).data.crop]
+    settings = (
+        f"data.root={work / drive}",
+        f"data.crop={crop}",
+        "data.cache=ram",
+        f"data.workers={int(torch.cuda.is_available())}",
+        f"train.seed={HELD_OUT[drive]}",
+        f"train.epochs={epochs}",
+        f"train.eval_every={epochs}",
+        "data.train_on_val=false",
+    )
+    run = work / config.stem / f"{variant}, {drive}".replace(" ", "_")
+    run_training(run, str(config), *settings, *VARIANTS[variant], alone=False)
     scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
     return {"seed": HELD_OUT[drive], "mean_iou": scores["mean_iou"], "iou": scores["iou"]}
 
@@ -95,20 +104,26 @@ def table(results: dict[str, dict]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--camvid", type=Path, required=True, help="CamVid as the SegNet authors prepared it")
+    parser.add_argument("--config", type=Path, default=Path("configs/camvid_compact_cpu.yaml"))
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at once (default: one a core)")
     parser.add_argument("--work", type=Path, default=Path("runs/recipe"), help="folder of the images and the runs")
     args = parser.parse_args()
 
-    record = RESULTS / "recipe.json"
-    results = json.loads(record.read_text(encoding="utf-8"))["variants"] if record.exists() else {}
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    record = RESULTS / f"recipe_{args.config.stem}.json"
+    before = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"variants": {}}
+    if before.get("config", str(args.config)) != str(args.config):
+        parser.error(f"{record} is of {before['config']}; remove it to start anew")
+    results = before["variants"]
     if not all((args.work / drive).exists() for drive in HELD_OUT):
         halve(args.camvid, args.work)
     todo = [variant for variant in args.only if variant not in results]
-    with ThreadPoolExecutor(os.cpu_count()) as cores:
+    with ThreadPoolExecutor(args.jobs) as cores:
         running = {
             variant: {
-                drive: cores.submit(train, variant, drive, epochs_of(variant, args.epochs), args.work)
+                drive: cores.submit(train, args.config, variant, drive, epochs_of(variant, args.epochs), args.work)
                 for drive in HELD_OUT
             }
             for variant in todo
@@ -120,7 +135,7 @@ def main() -> None:
                 "epochs": epochs_of(variant, args.epochs),
                 "held_out": held_out,
             }
-            write(record.stem, {"config": CONFIG, **machine(torch.device("cpu")), "threads": 1, "variants": results})
+            write(record.stem, {"config": str(args.config), **machine(device), "threads": 1, "variants": results})
     print(table(results))
 
 

@@ -5,8 +5,8 @@ all by one recipe: that of --config, at AdamW's customary learning rate, which n
 warm-up of a tenth of the steps, and without a moving average, which a short run would not outgrow. Engine, precision,
 memory layout and crops (from anywhere, not centred on rare classes) are the same too. Time is counted in steps: how
 long one takes is measured first, with the contenders alternating on a machine that does nothing else, and kept in the
-record; what the machine does later changes no result. Making crops and evaluating do not count. Writes
-results/time_to_accuracy.json, from which it goes on, and docs/time_to_accuracy.png.
+record; what the machine does later changes no result, and the steps may be taken on an accelerator. Making crops and
+evaluating do not count. Writes results/time_to_accuracy.json, from which it goes on, and docs/time_to_accuracy.png.
 """
 
 import argparse
@@ -33,7 +33,6 @@ from segdla.engine.step import take_step
 from segdla.evaluation import evaluate
 from segdla.inference.predictors import in_precision
 from segdla.inference.scores import classify
-from segdla.losses import Objective
 
 CPU = torch.device("cpu")
 EVALUATIONS = 6
@@ -76,10 +75,10 @@ def crops(settings: config.Config, source: Source) -> Iterator[Batch]:
     return training_batches(dataset, keys, workers=1, pin=False)
 
 
-def score(network: nn.Module, settings: config.Config, source: Source) -> float:
-    forward = in_precision(network.eval(), CPU, settings.train.precision)
-    images = build.whole_images(settings, source, CPU)
-    confusion = evaluate(lambda batch: classify(forward(batch)), images, len(source.classes), CPU)
+def score(network: nn.Module, settings: config.Config, source: Source, on: torch.device) -> float:
+    forward = in_precision(network.eval(), on, settings.train.precision)
+    images = build.whole_images(settings, source, on)
+    confusion = evaluate(lambda batch: classify(forward(batch)), images, len(source.classes), on)
     network.train()
     return float(confusion.scores(source.classes.names)["mean_iou"])
 
@@ -87,11 +86,12 @@ def score(network: nn.Module, settings: config.Config, source: Source) -> float:
 class Learner:
     """A contender in training, for a number of steps."""
 
-    def __init__(self, name: str, settings: config.Config, source: Source, loss: Objective, steps: int):
+    def __init__(self, name: str, settings: config.Config, source: Source, steps: int, on: torch.device):
         t = settings.train.model_copy(update={"lr": LEARNING_RATE, "warmup_steps": steps // 10, "ema": None})
-        self.network = contender(name, settings, len(source.classes)).to(memory_format=torch.channels_last).train()
-        self.loss = loss
-        self.plan = Plan(Path(), CPU, steps, steps, build.precision(t.precision, CPU), clip_norm=t.clip_norm)
+        network = contender(name, settings, len(source.classes))
+        self.network = network.to(on, memory_format=torch.channels_last).train()
+        self.loss = learning.loss(settings.loss, source, on)
+        self.plan = Plan(Path(), on, steps, steps, build.precision(t.precision, on), clip_norm=t.clip_norm)
         self.training = learning.start(t, self.network, self.plan)
 
     def step(self, batch: Batch) -> None:
@@ -100,8 +100,8 @@ class Learner:
         self.training.step += 1
 
 
-def seconds_a_step(settings: config.Config, source: Source, loss: Objective) -> dict[str, float]:
-    learners = {name: Learner(name, settings, source, loss, 1 + ROUNDS) for name in CONTENDERS}
+def seconds_a_step(settings: config.Config, source: Source) -> dict[str, float]:
+    learners = {name: Learner(name, settings, source, 1 + ROUNDS, CPU) for name in CONTENDERS}
     taken: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for number, batch in enumerate(islice(crops(settings, source), 1 + ROUNDS)):
         for name, learner in learners.items():
@@ -112,20 +112,21 @@ def seconds_a_step(settings: config.Config, source: Source, loss: Objective) -> 
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def train(name: str, settings: config.Config, sources: dict[str, Source], loss: Objective, steps: int) -> dict:
-    learner = Learner(name, settings, sources["train"], loss, steps)
+def train(name: str, settings: config.Config, sources: dict[str, Source], steps: int, on: torch.device) -> dict:
+    learner = Learner(name, settings, sources["train"], steps, on)
     curve = []
     for done, batch in enumerate(islice(crops(settings, sources["train"]), steps), start=1):
         learner.step(batch)
         if done * EVALUATIONS // steps > len(curve):
-            reached = score(learner.network, settings, sources["val"])
+            reached = score(learner.network, settings, sources["val"], on)
             curve.append({"step": done, "val_mean_iou": reached})
             print(f"{name:22} step {done:5} of {steps}  val mIoU {100 * reached:.1f}", flush=True)
     return {
         "parameters": sum(p.numel() for p in learner.network.parameters()),
         "steps": steps,
+        "taken_on": machine(on)["device"],
         "curve": curve,
-        "test_mean_iou": score(learner.network, settings, sources["test"]),
+        "test_mean_iou": score(learner.network, settings, sources["test"], on),
     }
 
 
@@ -146,14 +147,14 @@ def draw(results: dict[str, dict], seconds: dict[str, float], path: Path) -> Non
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--camvid", required=True, help="CamVid as the SegNet authors prepared it")
-    parser.add_argument("--config", default="configs/camvid_compact.yaml", help="crops, loss and optimizer of all")
+    parser.add_argument("--config", default="configs/camvid_compact_cpu.yaml", help="crops, loss and optimizer of all")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
     args = parser.parse_args()
     settings = config.load(args.config, [f"data.root={args.camvid}", "data.cache=ram"])
 
+    on = build.device("auto")
     sources = {split: cached(settings, open_split(settings, split), split) for split in ("train", "val", "test")}
-    loss = learning.loss(settings.loss, sources["train"], CPU)
 
     path = RESULTS / "time_to_accuracy.json"
     if path.exists():
@@ -161,14 +162,16 @@ def main() -> None:
         if record["minutes"] != args.minutes or record["config"] != args.config:
             parser.error(f"{path} is of {record['minutes']} minutes of {record['config']}; remove it to start anew")
     else:
-        seconds = seconds_a_step(settings, sources["train"], loss)
+        seconds = seconds_a_step(settings, sources["train"])
         record = {"minutes": args.minutes, "config": args.config, "lr": LEARNING_RATE, **machine(CPU)}
         record |= {"seconds_a_step": seconds, "contenders": {}}
         write(path.stem, record)
-    for name in args.contenders:  # each is kept as soon as it is there: these are hours
+    for name in args.contenders:
+        if name in record["contenders"]:
+            continue
         steps = round(60 * args.minutes / record["seconds_a_step"][name])
-        record["contenders"][name] = train(name, settings, sources, loss, steps)
-        write(path.stem, record)
+        record["contenders"][name] = train(name, settings, sources, steps, on)
+        write(path.stem, record)  # each is kept as soon as it is there: these are hours
     draw(record["contenders"], record["seconds_a_step"], Path("docs/time_to_accuracy.png"))
 
 
