@@ -13,7 +13,7 @@ from measure import alternating, machine, write
 
 from segdla import build, config
 from segdla.losses import cross_entropy
-from segdla.models.ida import LearnedUpsample
+from segdla.models.upsample import LearnedUpsample
 
 
 def main() -> None:

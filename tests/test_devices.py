@@ -14,8 +14,8 @@ from segdla.evaluation import evaluate
 from segdla.losses import boundary, cross_entropy, dice, lovasz, ohem
 from segdla.metrics import ConfusionMatrix
 from segdla.models.dla import VARIANTS
-from segdla.models.ida import LearnedUpsample
 from segdla.models.segmenter import DLASeg
+from segdla.models.upsample import LearnedUpsample
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 COMPUTING = [

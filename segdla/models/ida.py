@@ -9,65 +9,12 @@ Over the strides 4, 8, 16, 32 of a backbone, three IDAUps, each over one map mor
 """
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdla.models.layers import conv_bn_relu, init_weights
-
-
-def bilinear_kernel(factor: int) -> Tensor:
-    """Weights (2f, 2f) with which a transposed convolution of stride f interpolates bilinearly."""
-    ramp = 1 - (torch.arange(2 * factor) + 0.5 - factor).abs() / factor
-    return ramp[:, None] * ramp[None, :]
-
-
-def register_kernels() -> bool:
-    """Whether this machine can use ``torch.ops.segdla.upsample2``, which then is there."""
-    if not torch.cuda.is_available() or find_spec("triton") is None:  # on Windows there is no Triton
-        return False
-    from segdla.models import upsample_cuda  # noqa: F401
-
-    return True
-
-
-class LearnedUpsample(nn.ConvTranspose2d):
-    """Depthwise transposed convolution that starts as bilinear interpolation: (B,C,H,W) to (B,C,fH,fW)."""
-
-    def __init__(self, channels: int, factor: int):
-        assert factor % 2 == 0, f"factor {factor}: an odd one would not give fH x fW"
-        super().__init__(
-            channels, channels, 2 * factor, stride=factor, padding=factor // 2, groups=channels, bias=False
-        )
-        with torch.no_grad():
-            self.weight.copy_(bilinear_kernel(factor).expand_as(self.weight))
-        self.has_kernels = factor == 2 and register_kernels()
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.has_kernels and x.is_cuda and x.dtype != torch.float64:
-            return torch.ops.segdla.upsample2(x, self.weight)
-        if x.device.type == "cpu" and x.dtype == torch.bfloat16:
-            # In bf16 a CPU computes this, of all convolutions, by a path eight times slower than in float32.
-            with torch.autocast("cpu", enabled=False):
-                return super().forward(x.float()).to(x.dtype)
-        return super().forward(x)
-
-
-class BilinearUpsample(nn.Module):
-    """Fixed bilinear interpolation: (B,C,H,W) to (B,C,fH,fW)."""
-
-    def __init__(self, channels: int, factor: int):
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, x: Tensor) -> Tensor:
-        size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
-        return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-
-
-UPSAMPLERS = {"learned": LearnedUpsample, "bilinear": BilinearUpsample}
+from segdla.models.upsample import UPSAMPLERS
 
 
 class IDAUp(nn.Module):

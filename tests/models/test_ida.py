@@ -1,15 +1,7 @@
 import pytest
 import torch
-import torch.nn.functional as F
 
-from segdla.models.ida import DLAUp, IDAUp, LearnedUpsample
-
-
-def test_learned_upsampling_starts_as_bilinear_interpolation():
-    up = LearnedUpsample(3, 2)
-    x = torch.randn(1, 3, 6, 5)
-    expected = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(up(x)[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1])  # its border pads with zeros
+from segdla.models.ida import DLAUp, IDAUp
 
 
 def test_ida_merges_one_by_one_at_the_first_maps_shape():
@@ -35,11 +27,3 @@ def test_gradients_reach_every_parameter():
     decoder = DLAUp((8, 16, 32), (2, 4, 8))
     decoder([torch.randn(2, 8, 16, 16), torch.randn(2, 16, 8, 8), torch.randn(2, 32, 4, 4)]).square().sum().backward()
     assert all(p.grad is not None for p in decoder.parameters())
-
-
-def test_upsampling_in_bf16_is_that_of_float32_rounded():
-    up = LearnedUpsample(3, 2)
-    x = torch.randn(1, 3, 6, 5).bfloat16()
-    with torch.autocast("cpu", torch.bfloat16):
-        out = up(x)
-    assert torch.equal(out, up(x.float()).bfloat16())
