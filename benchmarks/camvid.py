@@ -12,7 +12,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -38,21 +37,19 @@ TESTS = {
 }
 
 
-def train_and_test(recipe: str, seed: int, camvid: Path, runs: Path, further: Sequence[str]) -> None:
+def train_and_test(recipe: str, seed: int, camvid: Path, runs: Path) -> None:
     kept, weights = RESULTS / recipe / f"seed{seed}", ()
     if is_tested(kept):
         return
     kept.mkdir(parents=True, exist_ok=True)
     for stage, settings in RECIPES[recipe].items():
         run = runs / f"{recipe}_seed{seed}_{stage}"
-        settings = (f"data.root={camvid}", f"train.seed={seed}", *settings, *weights, *further)
+        settings = (f"data.root={camvid}", f"train.seed={seed}", *settings, *weights)
         run_training(run, f"configs/{recipe}.yaml", *settings)
         weights = (f"model.weights={run / 'best.safetensors'}",)
         shutil.copy(run / "metrics.jsonl", kept / f"metrics_{stage}.jsonl")
-    tests = [[sys.executable, "tools/test.py", str(run), "--split", "test", *flags] for flags in TESTS.values()]
-    for scores, test in zip(TESTS, [subprocess.Popen(test) for test in tests], strict=True):
-        if test.wait() != 0:
-            raise RuntimeError(f"tools/test.py ended with {test.returncode}")
+    for scores, flags in TESTS.items():
+        subprocess.run([sys.executable, "tools/test.py", str(run), "--split", "test", *flags], check=True)
         shutil.copy(run / f"{scores}.json", kept)
 
 
@@ -96,13 +93,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="RECIPE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trainings")
-    parser.add_argument("--set", nargs="+", default=(), metavar="section.key=value", help="in all trainings")
     args = parser.parse_args()
 
     for recipe in args.only if args.camvid else ():
         for seed in args.seeds:
-            train_and_test(recipe, seed, args.camvid, args.runs, args.set)
-    by_recipe, by_class = zip(*(rows(recipe) for recipe in args.only), strict=True)
+            train_and_test(recipe, seed, args.camvid, args.runs)
+    there = [recipe for recipe in args.only if any(map(is_tested, (RESULTS / recipe).glob("seed*")))]
+    by_recipe, by_class = zip(*map(rows, there), strict=True) if there else ((), ())
     print("| recipe | seeds | minutes | test mIoU | five scales | and mirrored |", "|---" * 6 + "|", sep="\n")
     print(*by_recipe, *chain(*by_class), sep="\n")
 

@@ -124,7 +124,7 @@ def train(name: str, settings: config.Config, sources: dict[str, Source], steps:
     return {
         "parameters": sum(p.numel() for p in learner.network.parameters()),
         "steps": steps,
-        "taken_on": machine(on)["device"],
+        "taken_on": f"{machine(on)['device']}, torch {torch.__version__}",
         "curve": curve,
         "test_mean_iou": score(learner.network, settings, sources["test"], on),
     }
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
     args = parser.parse_args()
-    settings = config.load(args.config, [f"data.root={args.camvid}", "data.cache=ram"])
+    settings = config.load(args.config, [f"data.root={args.camvid}", "data.cache=ram", "data.train_on_val=false"])
 
     on = build.device("auto")
     sources = {split: cached(settings, open_split(settings, split), split) for split in ("train", "val", "test")}

@@ -73,7 +73,7 @@ def upload(name: str, path: Path, card: dict[str, Any], private: bool) -> str:
 
 def readme(name: str, card: dict[str, Any]) -> str:
     """What a model's page says."""
-    config, score = card["config"], card.get("scores", {}).get("mean_iou")
+    config, scores = card["config"], card.get("scores", {})
     told = f"{config['model']['backbone']}, trained on {card.get('protocol') or config['data']['dataset']}"
     return f"""---
 library_name: segdla
@@ -81,7 +81,7 @@ pipeline_tag: image-segmentation
 ---
 # {name}
 
-{told}{f", validation mIoU {100 * score:.2f} %" if score is not None else ""}.
+{told}{f"; mIoU on {scores['split']}: {100 * scores['mean_iou']:.2f} %" if "split" in scores else ""}.
 
 ```python
 import segdla  # pip install segdla[hub]

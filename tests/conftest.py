@@ -105,7 +105,7 @@ def checkpoint(tmp_path_factory):
         "classes": list(NAMES),
         "palette": [[10, 20, 30], [200, 0, 0], [0, 200, 0], [0, 0, 200], [250, 250, 250]],
         "protocol": None,
-        "scores": {"mean_iou": 0.5},
+        "scores": {"split": "val", "mean_iou": 0.5},
         "step": 1,
         "version": segdla.__version__,
     }

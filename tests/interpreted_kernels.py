@@ -1,4 +1,4 @@
-"""Compares the kernels of ``upsample_cuda`` with torch's transposed convolution; run by test_upsample_cuda.py."""
+"""Compares the kernels of ``upsample_cuda`` with torch's transposed convolution; run by models/test_upsample.py."""
 
 import itertools
 
@@ -21,3 +21,6 @@ for size, layout in itertools.product(SIZES, (torch.contiguous_format, torch.cha
         *(torch.autograd.grad(y, (x, weight), gradient) for y in (upsampled, expected)), strict=True
     ):
         torch.testing.assert_close(ours, theirs)
+    # What compilation is told of sizes and layouts is what the kernels give.
+    torch.library.opcheck(upsample2, (x, weight))
+    torch.library.opcheck(torch.ops.segdla.upsample2_backward, (gradient, x.detach(), weight.detach()))

@@ -69,6 +69,15 @@ def test_evaluation_counts_what_the_device_predicted(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("num_classes", [2, 19, 254])
+def test_every_pair_of_classes_is_counted(device, num_classes):
+    truth, prediction = torch.meshgrid(*[torch.arange(256, dtype=torch.uint8)] * 2, indexing="ij")
+    confusion = ConfusionMatrix(num_classes, device)
+    confusion.update(prediction.to(device), truth.to(device))
+    assert torch.equal(confusion.matrix.cpu(), torch.ones(num_classes, num_classes, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_memory_layouts_give_the_same_logits(device):
     network = DLASeg(VARIANTS["dla46_c"](), 3, 4).eval().double().to(device)
     images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8, device=device)

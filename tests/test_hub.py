@@ -102,7 +102,7 @@ def test_what_is_saved_is_what_is_loaded(fake, checkpoint, tmp_path):
     assert again.path.read_bytes() == checkpoint.read_bytes()
     assert again.classes == segmenter.classes
     page = (tmp_path / "hub" / "me" / "streets" / "README.md").read_text(encoding="utf-8")
-    assert "sky, road, car" in page and 'segdla.load("hf://me/streets")' in page and "50.00 %" in page
+    assert "sky, road, car" in page and 'segdla.load("hf://me/streets")' in page and "mIoU on val: 50.00 %" in page
     (tmp_path / "hub/me/streets").rename(tmp_path / "hub/me/streets@v1")
     assert segdla.load("hf://me/streets@v1", "cpu").classes == segmenter.classes
 

@@ -72,12 +72,13 @@ def run(args: argparse.Namespace) -> int:
     settings = trained.config
     source = open_source(args, trained)
     scales = settings.eval.scales if args.multiscale else (1.0,)
+    trained_on = args.split == "val" and trains_on_val(settings)
     how = {
         "checkpoint": str(trained.path),
         "step": trained.card["step"],
         "dataset": settings.data.dataset,
         "protocol": source.classes.protocol,
-        "split": args.split,
+        "split": f"{args.split}, trained on" if trained_on else args.split,
         "images": len(source),
         "scales": list(scales),
         "flip": args.flip,
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         "precision": trained.precision,
         "device": str(trained.device),
     }
-    if args.split == "val" and trains_on_val(settings):
+    if trained_on:
         console.print("it was trained on these images too (data.train_on_val): the score says nothing", soft_wrap=True)
     masks = Masks(args.save_masks, source) if args.save_masks else None
     outputs = [masks.write] if masks else []

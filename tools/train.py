@@ -62,9 +62,8 @@ def conclude(run: Path, finished: bool) -> None:
         return
     checkpoint = read_weights(run / BEST)
     scores = checkpoint.card["scores"]
-    kept = f"the last weights, of step {checkpoint.card['step']}, on {scores['split']}, which they were trained on:"
-    best = f"the best weights, on {scores['split']}, are of step {checkpoint.card['step']}:"
-    console.print(kept if checkpoint.card["config"]["data"].get("train_on_val") else best)
+    kept = "last" if checkpoint.card["config"]["data"].get("train_on_val") else "best"
+    console.print(f"the {kept} weights, of step {checkpoint.card['step']}; on {scores['split']}:")
     console.print(score_table(scores))
     write_json(run / "scores.json", scores)
     console.print(

@@ -62,6 +62,9 @@ class Cityscapes(PairSource):
         kept = [pair for i, pair in enumerate(self.pairs) if self.name(i) not in names]
         return Cityscapes(kept, self.encode, self.labelled)
 
+    def joined(self, other: PairSource) -> "Cityscapes":
+        return Cityscapes(super().joined(other).pairs, self.encode, self.labelled)
+
     @property
     def label_files(self) -> list[Path] | None:
         """The masks of label ids, which the official evaluator reads; None where there are none."""

@@ -170,7 +170,7 @@ def validate(
     card: dict[str, Any],
     plan: Plan,
 ) -> None:
-    """Score whole images, keep the weights if they are the best so far, and report."""
+    """Score whole images, keep the weights if they are the best so far, or the last are wanted, and report."""
     samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     seen = 0
 
@@ -190,13 +190,13 @@ def validate(
     if math.isnan(scores["mean_iou"]):
         raise UserError("the validation split has no labelled pixel, so nothing can be scored; check its masks")
     training.evaluated = training.step
-    better = plan.keep_last or scores["mean_iou"] > training.best
-    if better:
-        training.best = scores["mean_iou"]
+    better = scores["mean_iou"] > training.best
+    training.best = max(training.best, scores["mean_iou"])
 
     def keep() -> None:
-        if better:
-            scored = {"split": "val", "protocol": card["protocol"], **plain(scores)}
+        if better or plan.keep_last:
+            split = "val, trained on" if plan.keep_last else "val"
+            scored = {"split": split, "protocol": card["protocol"], **plain(scores)}
             save_weights(plan.run / BEST, network.state_dict(), {**card, "scores": scored, "step": training.step})
         log.evaluation(training.step, training.step // plan.steps_per_epoch, scores, better, samples)
 

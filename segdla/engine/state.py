@@ -26,7 +26,7 @@ class Plan:
     skip_nonfinite: int = 0
     seed: int = 0
     eval_every: int = 1
-    keep_last: bool = False  # in place of the weights that are best on validation images
+    keep_last: bool = False  # and not what is best on validation images: they are trained on
     report_every: int = 10
     save_every: int = 500
 

@@ -20,11 +20,14 @@ def bilinear_kernel(factor: int) -> Tensor:
 def register_kernels() -> bool:
     """Whether this machine can use ``torch.ops.segdla.upsample2``, which then is there.
 
-    Triton, which is not there on Windows, needs a C compiler and Python's headers, which slim containers lack.
+    Triton, which is not there on Windows, needs a C compiler and Python's headers, which slim containers lack, and a
+    GPU of 2017 or later.
     """
     has_compiler = any(map(shutil.which, (os.environ.get("CC", "gcc"), "clang")))
     has_headers = (Path(sysconfig.get_path("include")) / "Python.h").exists()
     if not (torch.cuda.is_available() and find_spec("triton") and has_compiler and has_headers):
+        return False
+    if torch.cuda.get_device_capability() < (7, 0):
         return False
     from segdla.models import upsample_cuda  # noqa: F401
 

@@ -115,7 +115,7 @@ def _backward(gradient: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tens
     with torch.cuda.device_of(x):
         _backward_input[grid](gradient, weight.contiguous(), for_x, *sizes, *block)
         _backward_weight[(len(parts), grid[1], 16)](gradient, x, parts, *sizes, *block)
-    return for_x, parts.sum(0).t().reshape(weight.shape)
+    return for_x, parts.sum(0).t().contiguous().view(weight.shape)
 
 
 @_backward.register_fake
