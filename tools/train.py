@@ -62,14 +62,16 @@ def conclude(run: Path, finished: bool) -> None:
         return
     checkpoint = read_weights(run / BEST)
     scores = checkpoint.card["scores"]
-    kept = "last" if checkpoint.card["config"]["data"].get("train_on_val") else "best"
-    console.print(f"the {kept} weights, of step {checkpoint.card['step']}; on {scores['split']}:")
+    trained_on_val = checkpoint.card["config"]["data"].get("train_on_val", False)
+    console.print(
+        f"the {'last' if trained_on_val else 'best'} weights, of step {checkpoint.card['step']}; on {scores['split']}:"
+    )
     console.print(score_table(scores))
     write_json(run / "scores.json", scores)
     console.print(
         f"mIoU {100 * scores['mean_iou']:.2f} %\n"
         f"look at {run}/samples/ (image, truth, prediction) and {run}/curves.png\n"
-        f"next: python tools/test.py {run} --multiscale\n"
+        f"next: python tools/test.py {run} --multiscale{' --split test' if trained_on_val else ''}\n"
         f"      python tools/predict.py IMAGES --checkpoint {run}",
         soft_wrap=True,
     )

@@ -226,6 +226,7 @@ def test_validation_images_may_be_trained_on_and_then_choose_no_weights(two_fold
     assert tool("train")(two_folders, *settings) == 0
     said = capsys.readouterr().out
     assert "6 images to train on, 2 of them to validate" in said
-    assert "the last weights, of step 9" in said  # although those after the first epoch are as good
+    assert "the last weights, of step 9; on val, trained on:" in said
+    assert "tools/test.py runs/two_folders --multiscale --split test" in said
     assert tool("test")("runs/two_folders") == 0
     assert "trained on these images too" in capsys.readouterr().out
