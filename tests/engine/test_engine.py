@@ -273,9 +273,19 @@ def test_the_end_of_an_epoch_alone_saves_nothing(tmp_path, monkeypatch):
     assert saved == [6, 6, 8, 8]  # before and after the evaluations; the first epoch ends at 3
 
 
-def test_the_last_weights_may_be_kept_in_place_of_the_best(tmp_path):
-    run(tmp_path, tiny(lr=0.0), keep_last=True)  # nothing is learned: no evaluation is better than the first
-    assert read_weights(tmp_path / BEST).card["step"] == 8
+@pytest.mark.parametrize(("keep_last", "kept"), [(False, 3), (True, 8)])
+def test_the_last_weights_may_be_kept_in_place_of_the_best(tmp_path, monkeypatch, keep_last, kept):
+    falling = iter((0.9, 0.5, 0.1))  # after steps 3, 6 and 8
+
+    def evaluate_worse(*args):
+        confusion = evaluate(*args)
+        scores = {**confusion.scores(NAMES), "mean_iou": next(falling)}
+        confusion.scores = lambda names: scores
+        return confusion
+
+    monkeypatch.setattr(engine, "evaluate", evaluate_worse)
+    run(tmp_path, tiny(), keep_last=keep_last)
+    assert read_weights(tmp_path / BEST).card["step"] == kept
 
 
 def test_algorithms_are_searched_for_crops_not_for_whole_images(tmp_path, monkeypatch):
