@@ -6,14 +6,26 @@ in one process and reports medians, the ratio first. Writes results/upsampling_D
 
 import argparse
 import copy
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from measure import alternating, machine, write
+from torch.profiler import ProfilerActivity, profile
 
 from segdla import build, config
+from segdla.inference.predictors import in_precision
 from segdla.losses import cross_entropy
 from segdla.models.upsample import LearnedUpsample
+
+
+def kernel_milliseconds(work: Callable[[], None], times: int = 3) -> float:
+    """What its kernels take together, where the clock may be the host's, which launches them."""
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        for _ in range(times):
+            work()
+        torch.cuda.synchronize()
+    return sum(event.device_time_total for event in profiler.key_averages()) / 1000 / times
 
 
 def main() -> None:
@@ -22,6 +34,7 @@ def main() -> None:
     parser.add_argument("--output-stride", type=int, default=2)
     parser.add_argument("--size", type=int, nargs=2, default=(352, 480), metavar=("H", "W"))
     parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
 
@@ -44,17 +57,18 @@ def main() -> None:
                 module.has_kernels = False
 
     def step(network):
-        cross_entropy(network.train()(images), targets).backward()
+        cross_entropy(in_precision(network.train(), device, args.precision)(images), targets).backward()
         network.zero_grad()
 
     @torch.inference_mode()
     def forward(network):
-        network.eval()(images)
+        in_precision(network.eval(), device, args.precision)(images)
 
     result = {
         "backbone": args.backbone,
         "output_stride": args.output_stride,
         "images": [args.batch, 3, *args.size],
+        "precision": args.precision,
         **machine(device),
     }
     for name, work in (("training step", step), ("forward", forward)):
@@ -67,6 +81,11 @@ def main() -> None:
                 f"{name:14} learned / {other} = {ratio:.2f}   "
                 f"({spent['learned']:.0f} ms and {spent[other]:.0f} ms, medians of {args.repeats})"
             )
+    if device.type == "cuda":
+        result["kernels of a training step, ms"] = {
+            upsample: kernel_milliseconds(partial(step, network)) for upsample, network in networks.items()
+        }
+        print(result["kernels of a training step, ms"])
     write(f"upsampling_{device.type}", result)
 
 

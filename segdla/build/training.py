@@ -154,7 +154,7 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
         skip_nonfinite=t.skip_nonfinite,
         seed=t.seed,
         eval_every=t.eval_every,
-        keep_last=trains_on_val(config),
+        trains_on_val=trains_on_val(config),
         report_every=t.report_every,
         save_every=t.save_every,
     )

@@ -194,8 +194,8 @@ def validate(
     training.best = max(training.best, scores["mean_iou"])
 
     def keep() -> None:
-        if better or plan.keep_last:
-            split = "val, trained on" if plan.keep_last else "val"
+        if better or plan.trains_on_val:
+            split = "val, trained on" if plan.trains_on_val else "val"
             scored = {"split": split, "protocol": card["protocol"], **plain(scores)}
             save_weights(plan.run / BEST, network.state_dict(), {**card, "scores": scored, "step": training.step})
         log.evaluation(training.step, training.step // plan.steps_per_epoch, scores, better, samples)

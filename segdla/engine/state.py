@@ -26,7 +26,7 @@ class Plan:
     skip_nonfinite: int = 0
     seed: int = 0
     eval_every: int = 1
-    keep_last: bool = False  # and not what is best on validation images: they are trained on
+    trains_on_val: bool = False  # then nothing can be chosen by those images, and the last weights are kept
     report_every: int = 10
     save_every: int = 500
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sysconfig
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def bilinear_kernel(factor: int) -> Tensor:
     return ramp[:, None] * ramp[None, :]
 
 
+@cache
 def register_kernels() -> bool:
     """Whether this machine can use ``torch.ops.segdla.upsample2``, which then is there.
 

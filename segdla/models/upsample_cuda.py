@@ -4,7 +4,8 @@ A depthwise transposed convolution of kernel 4, stride 2, padding 1. cuDNN takes
 long as for all the rest of a training step of DLA-34 (benchmarks/README.md). These compute in float32 whatever the
 maps' precision, and always in the same order, so that the same input gives the same bits.
 
-Each works on channels-last memory, (pixels, C), in blocks of pixels by channels. With m an input row, and alike in
+Each works on channels-last memory, (pixels, C), in blocks of pixels by channels; the 16 taps of a channel's weights lie
+side by side. With m an input row, and alike in
 columns::
 
     y[2m] = w[1] x[m] + w[3] x[m-1]      dL/dx[m] = sum over k of w[k] dL/dy[2m-1+k]
@@ -29,18 +30,18 @@ def _forward(x, w, y, pixels, height, width, channels, block_pixels: tl.constexp
     inside = (pixel < pixels) & (c < channels)
     y00 = tl.zeros((block_pixels, block_channels), tl.float32)
     y01, y10, y11 = y00, y00, y00
-    for dy in tl.static_range(-1, 2):
-        for dx in tl.static_range(-1, 2):
-            there = inside & (m + dy >= 0) & (m + dy < height) & (n + dx >= 0) & (n + dx < width)
-            value = tl.load(x + (pixel + dy * width + dx).to(tl.int64) * channels + c, there, 0.0).to(tl.float32)
-            if dy < 1 and dx < 1:
-                y00 += value * tl.load(w + c * 16 + (1 - 2 * dy) * 4 + 1 - 2 * dx, c < channels, 0.0)
-            if dy < 1 and dx > -1:
-                y01 += value * tl.load(w + c * 16 + (1 - 2 * dy) * 4 + 2 - 2 * dx, c < channels, 0.0)
-            if dy > -1 and dx < 1:
-                y10 += value * tl.load(w + c * 16 + (2 - 2 * dy) * 4 + 1 - 2 * dx, c < channels, 0.0)
-            if dy > -1 and dx > -1:
-                y11 += value * tl.load(w + c * 16 + (2 - 2 * dy) * 4 + 2 - 2 * dx, c < channels, 0.0)
+    for down in tl.static_range(-1, 2):
+        for right in tl.static_range(-1, 2):
+            there = inside & (m + down >= 0) & (m + down < height) & (n + right >= 0) & (n + right < width)
+            value = tl.load(x + (pixel + down * width + right).to(tl.int64) * channels + c, there, 0.0).to(tl.float32)
+            if down < 1 and right < 1:
+                y00 += value * tl.load(w + c * 16 + (1 - 2 * down) * 4 + 1 - 2 * right, c < channels, 0.0)
+            if down < 1 and right > -1:
+                y01 += value * tl.load(w + c * 16 + (1 - 2 * down) * 4 + 2 - 2 * right, c < channels, 0.0)
+            if down > -1 and right < 1:
+                y10 += value * tl.load(w + c * 16 + (2 - 2 * down) * 4 + 1 - 2 * right, c < channels, 0.0)
+            if down > -1 and right > -1:
+                y11 += value * tl.load(w + c * 16 + (2 - 2 * down) * 4 + 2 - 2 * right, c < channels, 0.0)
     to = y + (2 * row * 2 * width + 2 * n).to(tl.int64) * channels + c
     below = 2 * width * channels
     tl.store(to, y00, inside)
@@ -50,33 +51,33 @@ def _forward(x, w, y, pixels, height, width, channels, block_pixels: tl.constexp
 
 
 @triton.jit
-def _gradient_at(dy, pixel, k, height, width, channels, c, inside):
-    """What dL/dy has at tap ``k`` (0..15) of input pixels."""
+def _gradient_at(for_y, pixel, k, height, width, channels, c, inside):
+    """What the gradient of the output has at tap ``k`` (0..15, row by row) of input pixels."""
     row, n = pixel // width, pixel % width
     down, right = k // 4 - 1, k % 4 - 1
     i, j = 2 * (row % height) + down, 2 * n + right
     there = inside & (i >= 0) & (i < 2 * height) & (j >= 0) & (j < 2 * width)
     at = ((2 * row + down) * 2 * width + j).to(tl.int64) * channels + c
-    return tl.load(dy + at, there, 0.0).to(tl.float32)
+    return tl.load(for_y + at, there, 0.0).to(tl.float32)
 
 
 @triton.jit
 def _backward_input(
-    dy, w, dx, pixels, height, width, channels, block_pixels: tl.constexpr, block_channels: tl.constexpr
+    for_y, w, for_x, pixels, height, width, channels, block_pixels: tl.constexpr, block_channels: tl.constexpr
 ):
     pixel = tl.program_id(0) * block_pixels + tl.arange(0, block_pixels)[:, None]
     c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)[None, :]
     inside = (pixel < pixels) & (c < channels)
     total = tl.zeros((block_pixels, block_channels), tl.float32)
     for k in tl.static_range(16):
-        gradient = _gradient_at(dy, pixel, k, height, width, channels, c, inside)
+        gradient = _gradient_at(for_y, pixel, k, height, width, channels, c, inside)
         total += gradient * tl.load(w + c * 16 + k, c < channels, 0.0)
-    tl.store(dx + pixel.to(tl.int64) * channels + c, total, inside)
+    tl.store(for_x + pixel.to(tl.int64) * channels + c, total, inside)
 
 
 @triton.jit
 def _backward_weight(
-    dy, x, parts, pixels, height, width, channels, block_pixels: tl.constexpr, block_channels: tl.constexpr
+    for_y, x, parts, pixels, height, width, channels, block_pixels: tl.constexpr, block_channels: tl.constexpr
 ):
     c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)[None, :]
     k = tl.program_id(2)
@@ -85,7 +86,7 @@ def _backward_weight(
         pixel = start + tl.arange(0, block_pixels)[:, None]
         inside = (pixel < pixels) & (c < channels)
         value = tl.load(x + pixel.to(tl.int64) * channels + c, inside, 0.0).to(tl.float32)
-        total += value * _gradient_at(dy, pixel, k, height, width, channels, c, inside)
+        total += value * _gradient_at(for_y, pixel, k, height, width, channels, c, inside)
     c = tl.program_id(1) * block_channels + tl.arange(0, block_channels)
     tl.store(parts + (tl.program_id(0) * 16 + k) * channels + c, tl.sum(total, 0), c < channels)
 

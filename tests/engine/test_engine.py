@@ -273,8 +273,8 @@ def test_the_end_of_an_epoch_alone_saves_nothing(tmp_path, monkeypatch):
     assert saved == [6, 6, 8, 8]  # before and after the evaluations; the first epoch ends at 3
 
 
-@pytest.mark.parametrize(("keep_last", "kept"), [(False, 3), (True, 8)])
-def test_the_last_weights_may_be_kept_in_place_of_the_best(tmp_path, monkeypatch, keep_last, kept):
+@pytest.mark.parametrize(("trains_on_val", "kept"), [(False, 3), (True, 8)])
+def test_the_last_weights_are_kept_where_val_is_trained_on(tmp_path, monkeypatch, trains_on_val, kept):
     falling = iter((0.9, 0.5, 0.1))  # after steps 3, 6 and 8
 
     def evaluate_worse(*args):
@@ -284,7 +284,7 @@ def test_the_last_weights_may_be_kept_in_place_of_the_best(tmp_path, monkeypatch
         return confusion
 
     monkeypatch.setattr(engine, "evaluate", evaluate_worse)
-    run(tmp_path, tiny(), keep_last=keep_last)
+    run(tmp_path, tiny(), trains_on_val=trains_on_val)
     assert read_weights(tmp_path / BEST).card["step"] == kept
 
 

@@ -41,4 +41,4 @@ def test_without_what_triton_needs_there_are_no_kernels(lacking, monkeypatch, tm
         monkeypatch.setattr(upsample.shutil, "which", lambda name: None)
     else:
         monkeypatch.setattr(upsample.sysconfig, "get_path", lambda name: str(tmp_path))
-    assert not LearnedUpsample(3, 2).has_kernels
+    assert not upsample.register_kernels.__wrapped__()  # that it is asked once is not what is tested
