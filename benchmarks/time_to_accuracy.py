@@ -29,7 +29,7 @@ from segdla.data.dataset import SegmentationDataset, Source
 from segdla.data.loader import Batch, TrainingKeys, training_batches
 from segdla.data.transforms import TrainingTransform
 from segdla.engine.state import Plan
-from segdla.engine.step import take_step
+from segdla.engine.step import gradients_of, take_step
 from segdla.evaluation import evaluate
 from segdla.inference.predictors import in_precision
 from segdla.inference.scores import classify
@@ -90,13 +90,14 @@ class Learner:
         t = settings.train.model_copy(update={"lr": LEARNING_RATE, "warmup_steps": steps // 10, "ema": None})
         network = contender(name, settings, len(source.classes))
         self.network = network.to(on, memory_format=torch.channels_last).train()
-        self.loss = learning.loss(settings.loss, source, on)
         self.plan = Plan(Path(), on, steps, steps, build.precision(t.precision, on), clip_norm=t.clip_norm)
         self.training = learning.start(t, self.network, self.plan)
+        objective = learning.loss(settings.loss, source, on)
+        self.gradients = gradients_of(self.training, self.network, objective, self.plan)
 
     def step(self, batch: Batch) -> None:
         self.training.set_lr()
-        take_step(self.training, self.network, self.loss, (batch,), self.plan)
+        take_step(self.training, self.gradients, (batch,), self.plan)
         self.training.step += 1
 
 

@@ -1,8 +1,9 @@
 """Measures a training step of DLA-34 beside its peers: python benchmarks/training_step.py [--authors DIR]
 
-Our engine, a bare loop over our network, segmentation-models-pytorch's FPN and U-Net over timm's dla34, and, where
-DIR is a checkout of github.com/ucbdrive/dla, the authors' dla34up. Each in the precision and memory layout that it is
-fastest in; alternating in one process; medians. Writes results/training_step_DEVICE.json.
+Our engine, on CUDA also with a step as one graph, a bare loop over our network, segmentation-models-pytorch's FPN and
+U-Net over timm's dla34, and, where DIR is a checkout of github.com/ucbdrive/dla, the authors' dla34up. Each in the
+precision and memory layout that it is fastest in; alternating in one process; medians. Writes
+results/training_step_DEVICE.json.
 """
 
 import argparse
@@ -20,9 +21,11 @@ from torch import Tensor, nn
 
 from segdla import build, config, engine
 from segdla.data.loader import Batch
+from segdla.engine.graph import Recorded
 from segdla.engine.state import Plan, Training
+from segdla.engine.step import gradients_of
 from segdla.engine.stop import StopSignal
-from segdla.losses import cross_entropy
+from segdla.losses import Objective, cross_entropy
 from segdla.report import RunLog
 
 NUM_CLASSES = 11
@@ -87,7 +90,9 @@ def bare_loop(make: Callable[[], nn.Module], form: tuple[str, str], device, batc
     return loop
 
 
-def engine_loop(make: Callable[[], nn.Module], form: tuple[str, str], device, batch, size, steps) -> Callable[[], None]:
+def engine_loop(
+    make: Callable[[], nn.Module], form: tuple[str, str], device, batch, size, steps, graph: bool = False
+) -> Callable[[], None]:
     """Ours, with all that it does besides: reports, records, checks."""
     precision, layout = form
     network = make().to(device, memory_format=getattr(torch, f"{layout}_format" if "cont" in layout else layout))
@@ -98,7 +103,10 @@ def engine_loop(make: Callable[[], nn.Module], form: tuple[str, str], device, ba
     plan = Plan(folder, device, num_steps=10**6, steps_per_epoch=10**6, precision=precision)
     images, targets = images_and_targets(device, batch, size)
     parts = (Batch(images, targets, ("",) * batch),)
-    return lambda: engine.train_steps(training, network, cross_entropy, [parts] * steps, log, plan, StopSignal())
+    gradients = gradients_of(training, network, Objective([(1, cross_entropy)]), plan)
+    if graph:
+        gradients = Recorded(gradients, network)
+    return lambda: engine.train_steps(training, gradients, [parts] * steps, log, plan, StopSignal())
 
 
 def fastest_form(loop, device, batch, size) -> tuple[str, str]:
@@ -131,18 +139,30 @@ def _high_water() -> int:
     return int(status.split("VmHWM:")[1].split()[0])
 
 
+def is_itself(name: str) -> bool:
+    """Whether a contender is no other form of ours."""
+    return "bare loop" not in name and "graph" not in name
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--authors", help="a checkout of github.com/ucbdrive/dla")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="352 480 on a CPU, else 832 832")
     parser.add_argument("--batch", type=int, help="2 on a CPU, else 16")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, help="of a round: 3 on a CPU, else 20")
+    parser.add_argument(
+        "--form", nargs=2, metavar=("PRECISION", "LAYOUT"), help="of all, instead of each one's fastest"
+    )
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="NAME", help="contenders, but not ours and the bare loop"
+    )
     args = parser.parse_args()
     device = build.device("auto")
     on_cpu = device.type == "cpu"
     size = tuple(args.size or ((352, 480) if on_cpu else (832, 832)))
     batch = args.batch or (2 if on_cpu else 16)
-    steps = 3 if on_cpu else 20
+    steps = args.steps or (3 if on_cpu else 20)
     torch.backends.cudnn.benchmark = True
     keep_memory()
 
@@ -154,10 +174,19 @@ def main() -> None:
         "ours, stride 2": partial(engine_loop, partial(ours, 2)),
         "bare loop, stride 2": partial(bare_loop, partial(ours, 2)),
     }
+    if not on_cpu:
+        contenders |= {
+            f"ours, stride {s}, one graph": partial(engine_loop, partial(ours, s), graph=True) for s in (4, 2)
+        }
     if args.authors:
         contenders["authors, stride 2"] = partial(bare_loop, partial(theirs, args.authors))
-    forms = {name: fastest_form(loop, device, batch, size) for name, loop in contenders.items() if "bare" not in name}
-    forms |= {f"bare loop, stride {s}": forms[f"ours, stride {s}"] for s in (2, 4)}
+    contenders = {name: loop for name, loop in contenders.items() if name not in args.leave_out}
+    forms = {
+        name: args.form or fastest_form(loop, device, batch, size)
+        for name, loop in contenders.items()
+        if is_itself(name)
+    }
+    forms |= {name: forms[f"ours, stride {2 if 'stride 2' in name else 4}"] for name in contenders.keys() - forms}
     memory = {name: peak_memory(loop, forms[name], device, batch, size) for name, loop in contenders.items()}
     loops = {name: loop(forms[name], device, batch, size, steps) for name, loop in contenders.items()}
     seconds = {name: spent / steps for name, spent in alternating(loops, args.rounds).items()}
@@ -173,7 +202,7 @@ def main() -> None:
             "form": " ".join(forms[name]),
         }
         print(
-            f"{name:20} {spent / reference:5.2f} x ours  {1000 * spent:7.0f} ms  {batch / spent:6.1f} images/s  "
+            f"{name:25} {spent / reference:5.2f} x ours  {1000 * spent:7.0f} ms  {batch / spent:6.1f} images/s  "
             f"{memory[name]:6.0f} MiB  {' '.join(forms[name])}"
         )
     overhead = {}

@@ -19,7 +19,7 @@ from segdla.data.images import read_image
 from segdla.data.loader import TrainingKeys, WholeImages, training_batches
 from segdla.data.scenes import Scenes
 from segdla.engine.state import Plan, Training
-from segdla.engine.step import take_step
+from segdla.engine.step import gradients_of, take_step
 from segdla.engine.stop import StopSignal, until_stopped
 from segdla.errors import PeerError, UserError
 from segdla.evaluation import evaluate
@@ -69,9 +69,10 @@ def train_three_steps(folder, accumulate, class_weights=None):
         learner = distributed.replicated(model, CPU)
         batches = training_batches(images(), keys, workers=0, pin=False)
         objective = Objective([(1, partial(cross_entropy, weights=class_weights))], class_weights)
+        gradients = gradients_of(training, learner, objective, plan)
         losses = []
         for parts in zip(*[batches] * accumulate, strict=True):
-            value, _ = take_step(training, learner, objective, parts, plan)
+            value, _ = take_step(training, gradients, parts, plan)
             losses.append(distributed.total(value) / distributed.world_size())
         torch.save((model.state_dict(), losses), folder / f"{distributed.rank()}.pt")
 

@@ -2,8 +2,10 @@
 
 import runpy
 import sys
+from functools import partial
 
 import pytest
+import torch
 from conftest import ROOT
 
 from segdla.data.cache import CachedSource
@@ -28,3 +30,12 @@ def test_waiting_for_data_is_measured(tmp_path, monkeypatch):
     source = data_path.camera_like(tmp_path, 2, (64, 96))
     CachedSource(source, tmp_path / "cache").build()
     assert 0 <= data_path.starvation(source, tmp_path / "cache", (32, 32), 2, 0, steps=3) < 1
+
+
+def test_a_training_step_is_measured(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import training_step
+
+    work = (("fp32", "contiguous"), torch.device("cpu"), 2, (32, 64), 1)
+    for loop in (training_step.engine_loop, training_step.bare_loop):
+        loop(partial(training_step.ours, 4), *work)()

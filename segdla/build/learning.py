@@ -14,7 +14,9 @@ from segdla import distributed, losses
 from segdla.config import LossConfig, TrainConfig
 from segdla.data.dataset import Source
 from segdla.data.shares import count_pixels, enet_weights, median_frequency_weights
+from segdla.engine.graph import Recorded
 from segdla.engine.state import Plan, Training
+from segdla.engine.step import Gradients, gradients_of
 from segdla.errors import UserError
 from segdla.losses import Objective
 from segdla.report import console, progress
@@ -124,6 +126,18 @@ def start(t: TrainConfig, network: nn.Module, plan: Plan) -> Training:
         GradScaler(plan.device.type, enabled=plan.precision == "fp16"),
         AveragedModel(network, multi_avg_fn=moving_average(t.ema), use_buffers=True) if t.ema else None,
     )
+
+
+def gradients(t: TrainConfig, training: Training, learner: nn.Module, objective: Objective, plan: Plan) -> Gradients:
+    """The gradients of a step, as a CUDA graph where the config says so and the device and the processes allow it."""
+    computed = gradients_of(training, learner, objective, plan)
+    if not t.cuda_graph or plan.device.type != "cuda":
+        return computed
+    if distributed.world_size() > 1:
+        if distributed.is_main():
+            console.print("train.cuda_graph is for one process: kernels are launched one by one")
+        return computed
+    return Recorded(computed, training.model)
 
 
 def prepared(network: nn.Module, t: TrainConfig, on: torch.device) -> nn.Module:

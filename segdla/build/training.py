@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from segdla.checkpoint import BEST, CONFIG, occupied, read_training, save_text
 from segdla.config import Config
 from segdla.data.dataset import Classes
 from segdla.data.loader import TrainingKeys, training_batches
+from segdla.engine.graph import Recorded
 from segdla.engine.state import Plan, Training
 from segdla.errors import UserError
 from segdla.inference.predictors import in_precision
@@ -57,7 +59,7 @@ def memory_remedy(config: Config) -> str:
 
 
 def summary(
-    config: Config, plan: Plan, training: Training, num_images: tuple[int, int], classes: Classes, compiled: bool
+    config: Config, plan: Plan, training: Training, num_images: tuple[int, int], classes: Classes, how: Sequence[str]
 ) -> str:
     """What is about to happen, in five lines."""
     m, t, (height, width) = config.model, config.train, config.data.crop
@@ -71,7 +73,7 @@ def summary(
         f"{count_macs(training.model, height, width) / 1e9:.2f} GMAC for a crop of {height}x{width}\n"
         f"{distributed.world_size()} x {_device_name(plan.device)}, "
         f"{build.computed_in(t.precision, plan.precision, plan.device)}"
-        f"{', compiled' if compiled else ''}\n"
+        f"{''.join(f', {word}' for word in how)}\n"
         f"{classes.protocol or config.data.dataset}: {num_images[0]} images to train on, {num_images[1]} {validated} "
         f"(python tools/check_data.py CONFIG examines them all)\n"
         f"{t.epochs} epochs of {plan.steps_per_epoch} steps of {t.batch_size} images{dealt}: {plan.num_steps} steps"
@@ -179,6 +181,7 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
     learner = learning.compiled(network, on) if t.compile else network
     dataset, validation = datasets(config, training_split, validation_split)
     objective = learning.loss(config.loss, dataset.source, on, config.data.unreadable == "skip")
+    gradients = learning.gradients(t, training, distributed.replicated(learner, on), objective, plan)
     card = {
         "config": config.model_dump(mode="json"),
         "classes": classes.names,
@@ -187,8 +190,9 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
         "version": __version__,
     }
     if distributed.is_main():
-        num_images, compiled = (len(dataset), len(validation)), learner is not network
-        console.print(summary(config, plan, training, num_images, classes, compiled), soft_wrap=True)
+        num_images = (len(dataset), len(validation))
+        how = ["compiled"] * (learner is not network) + ["as one CUDA graph"] * isinstance(gradients, Recorded)
+        console.print(summary(config, plan, training, num_images, classes, how), soft_wrap=True)
         if plan.num_steps <= t.warmup_steps:
             console.print(
                 f"train.warmup_steps is {t.warmup_steps} of {plan.num_steps} steps: the learning rate never gets to "
@@ -217,8 +221,7 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
         with log as entered:
             return engine.train(
                 training,
-                distributed.replicated(learner, on),
-                objective,
+                gradients,
                 training_batches(dataset, keys, build.num_workers(config), on.type == "cuda"),
                 build.whole_images(config, validation, on),
                 predictor(in_precision(training.kept.logits, on, computing), config.model.output_stride, config.eval),

@@ -105,6 +105,9 @@ class TrainConfig(Section):
     channels_last: bool = True
     compile: bool = False
     """Compile the network for training: minutes at the start, faster steps."""
+    cuda_graph: bool = False
+    """On CUDA, in one process: launch a step's kernels as one graph, recorded at the first step. Faster where the GPU
+    waits for the processor: with small crops, small networks or busy cores."""
     deterministic: bool = False
     """On CUDA: the same run gives the same bits. On the CPU it does anyway."""
     device: str = "auto"

@@ -7,19 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segdla import distributed
 from segdla.checkpoint import BEST, LAST, plain, save_training, save_weights
 from segdla.data.loader import Batch, WholeImages
 from segdla.engine.meter import Meter
 from segdla.engine.state import Plan, Training
-from segdla.engine.step import take_step
+from segdla.engine.step import Gradients, take_step
 from segdla.engine.stop import StopSignal, until_stopped
 from segdla.errors import UserError
 from segdla.evaluation import evaluate
 from segdla.inference.predictors import Predictor
-from segdla.losses import Objective
 from segdla.report import RunLog, console
 
 _NUM_SAMPLES = 4  # pictures of an evaluation
@@ -28,8 +27,7 @@ _SMALLEST_SCALE = 1e-3  # of fp16's loss; it starts at 65536 and is halved when 
 
 def train(
     training: Training,
-    learner: nn.Module,
-    objective: Objective,
+    gradients: Gradients,
     batches: Iterable[Batch],
     validation: WholeImages,
     segment: Predictor,
@@ -39,12 +37,11 @@ def train(
 ) -> bool:
     """Train from ``training.step`` to ``plan.num_steps``; True when all is done, False when a signal stopped it.
 
-    ``learner`` is ``training.model`` as it trains: compiled, or replicated over devices, or itself. ``batches`` go on
-    from ``training.step``, ``plan.accumulate`` of them a step. ``segment`` makes class ids of validation images, by
-    ``training.kept``. The state to resume from is saved every ``plan.save_every`` steps, before and after each
-    evaluation, and before an unreadable image's UserError is raised, so that none of that can be lost; the weights of
-    the best mIoU, or the last, are saved with ``card`` in them. ``log`` is None in all but one of several processes: it
-    writes, they compute.
+    ``gradients`` are those of ``training.model``. ``batches`` go on from ``training.step``, ``plan.accumulate`` of them
+    a step. ``segment`` makes class ids of validation images, by ``training.kept``. The state to resume from is saved
+    every ``plan.save_every`` steps, before and after each evaluation, and before an unreadable image's UserError is
+    raised, so that none of that can be lost; the weights of the best mIoU, or the last, are saved with ``card`` in
+    them. ``log`` is None in all but one of several processes: it writes, they compute.
     """
     steps = zip(*[iter(batches)] * plan.accumulate, strict=True)
     with StopSignal() as stop:
@@ -63,7 +60,7 @@ def train(
                     plan.num_steps - training.step,
                     plan.save_every - training.step % plan.save_every,
                 )
-                train_steps(training, learner, objective, islice(steps, to_go), log, plan, stop)
+                train_steps(training, gradients, islice(steps, to_go), log, plan, stop)
             distributed.on_main(lambda: save_training(plan.run / LAST, training.state_dict()))
             if stop.error is not None:
                 if training.step > 0 and distributed.is_main():
@@ -74,8 +71,7 @@ def train(
 
 def train_steps(
     training: Training,
-    learner: nn.Module,
-    objective: Objective,
+    gradients: Gradients,
     steps: Iterable[tuple[Batch, ...]],
     log: RunLog | None,
     plan: Plan,
@@ -92,7 +88,7 @@ def train_steps(
         # So that what a network draws, for dropout, depends on nothing that went before.
         torch.manual_seed(np.random.SeedSequence((plan.seed, training.step, distributed.rank())).generate_state(1)[0])
         training.set_lr()
-        value, finite = take_step(training, learner, objective, parts, plan)
+        value, finite = take_step(training, gradients, parts, plan)
         training.step += 1
         if finite:
             meter.add(value, parts)

@@ -1,6 +1,7 @@
 """One optimizer step: the parts of a batch, on one of several devices."""
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -13,27 +14,38 @@ from segdla.engine.state import Plan, Training
 from segdla.inference.predictors import in_precision
 from segdla.losses import Objective
 
+# Of the parts of a batch: gives the step's loss, on the device, and leaves its gradient in the network's parameters,
+# times the scale of fp16.
+Gradients = Callable[[tuple[Batch, ...]], Tensor]
 
-def take_step(
-    training: Training, learner: nn.Module, objective: Objective, parts: tuple[Batch, ...], plan: Plan
-) -> tuple[Tensor, bool]:
+
+def gradients_of(training: Training, learner: nn.Module, objective: Objective, plan: Plan) -> Gradients:
+    """``learner`` is ``training.model`` as it trains: compiled, or replicated over devices, or itself."""
+    forward = in_precision(learner, plan.device, plan.precision)
+
+    def gradients(parts: tuple[Batch, ...]) -> Tensor:
+        images = [part.images.to(plan.device, non_blocking=True) for part in parts]
+        targets = [part.targets.to(plan.device, non_blocking=True).long() for part in parts]
+        value = torch.zeros((), device=plan.device)
+        for i, share in enumerate(shares([objective.amount(part) for part in targets])):
+            last = i == len(parts) - 1
+            with nullcontext() if last else distributed.unsynchronised(learner):
+                part = objective(forward(images[i]), targets[i]) * share
+                training.scaler.scale(part).backward()
+            value += part.detach()
+        return value
+
+    return gradients
+
+
+def take_step(training: Training, gradients: Gradients, parts: tuple[Batch, ...], plan: Plan) -> tuple[Tensor, bool]:
     """One optimizer step over the parts of a batch: its loss, on the device, and whether it was taken.
 
     It is not, and nothing has changed, where its loss or gradient is not finite and ``plan.skip_nonfinite`` says so;
     to know that is to wait for the device.
     """
-    forward = in_precision(learner, plan.device, plan.precision)
-    images = [part.images.to(plan.device, non_blocking=True) for part in parts]
-    targets = [part.targets.to(plan.device, non_blocking=True).long() for part in parts]
     before = [buffer.clone() for buffer in training.model.buffers()] if plan.skip_nonfinite else []
-    value = torch.zeros((), device=plan.device)
-    for i, share in enumerate(shares([objective.amount(part) for part in targets])):
-        last = i == len(parts) - 1
-        with nullcontext() if last else distributed.unsynchronised(learner):
-            part = objective(forward(images[i]), targets[i]) * share
-            training.scaler.scale(part).backward()
-        value += part.detach()
-
+    value = gradients(parts)
     finite = True
     if plan.clip_norm or plan.skip_nonfinite:
         training.scaler.unscale_(training.optimizer)

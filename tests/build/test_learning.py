@@ -7,9 +7,10 @@ from torch import nn
 from segdla import build, config
 from segdla.build import learning
 from segdla.data.scenes import Scenes
-from segdla.engine.state import Plan
+from segdla.engine.graph import Recorded
+from segdla.engine.state import Plan, Training
 from segdla.errors import UserError
-from segdla.losses import cross_entropy, dice
+from segdla.losses import Objective, cross_entropy, dice
 
 CPU = torch.device("cpu")
 SCENES = Scenes("train", 3, (32, 48))
@@ -130,3 +131,18 @@ def test_what_cannot_be_compiled_trains_as_it_is(monkeypatch, capsys):
     network = nn.Conv2d(3, 4, 3)
     assert learning.compiled(network, CPU) is network
     assert "cpu can't compile (no compiler here)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "processes", "recorded"),
+    [(True, "cuda", 1, True), (False, "cuda", 1, False), (True, "cpu", 1, False), (True, "cuda", 2, False)],
+)
+def test_a_step_is_a_graph_where_it_can_be_one(wanted, device, processes, recorded, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(learning.distributed, "world_size", lambda: processes)
+    t = settings(f"train.cuda_graph={wanted}").train
+    plan = Plan(tmp_path, torch.device(device), num_steps=1, steps_per_epoch=1)
+    network = nn.Conv2d(3, 2, 1)
+    training = Training(network, torch.optim.SGD(network.named_parameters(), 0.1), lambda step: 1.0)
+    gradients = learning.gradients(t, training, network, Objective([(1, cross_entropy)]), plan)
+    assert isinstance(gradients, Recorded) == recorded
+    assert ("is for one process" in capsys.readouterr().out) == (processes > 1)

@@ -20,6 +20,7 @@ from segdla.data.dataset import SegmentationDataset
 from segdla.data.loader import Batch, TrainingKeys, WholeImages, training_batches
 from segdla.data.scenes import Scenes
 from segdla.engine.state import Plan, Training
+from segdla.engine.step import gradients_of
 from segdla.engine.stop import StopSignal, until_stopped
 from segdla.errors import UserError
 from segdla.evaluation import evaluate
@@ -59,17 +60,17 @@ class Validation(list):
 
 def run(folder, training, num_steps=8, source=None, loss=cross_entropy, **changes):
     plan = {"num_steps": num_steps, "steps_per_epoch": 3, "report_every": 2, **changes}
+    plan = Plan(folder, torch.device("cpu"), **plan)
     with RunLog(folder, NAMES, PALETTE, training.step, training.evaluated, num_steps) as log:
         return engine.train(
             training,
-            training.model,
-            Objective([(1, loss)]),
+            gradients_of(training, training.model, Objective([(1, loss)]), plan),
             source or batches(num_steps, first=training.step),
             Validation(batches(2)),
             lambda images: classify(training.kept(images)),
             log,
             {"classes": NAMES, "protocol": ""},
-            Plan(folder, torch.device("cpu"), **plan),
+            plan,
         )
 
 
