@@ -2,9 +2,7 @@
 
 import os
 import signal
-from pathlib import Path
 
-import processes
 import pytest
 import torch
 from tiny_run import TINY, assert_same_run
@@ -12,12 +10,9 @@ from torch import nn
 
 from segdla import engine
 from segdla.data.loader import Batch
-from segdla.engine.graph import Recorded
-from segdla.engine.state import Plan, Training
-from segdla.engine.step import gradients_of, take_step
-from segdla.errors import UserError
+from segdla.engine.step import take_step
 from segdla.evaluation import evaluate
-from segdla.losses import Objective, boundary, cross_entropy, dice, lovasz, ohem
+from segdla.losses import boundary, cross_entropy, dice, lovasz, ohem
 from segdla.metrics import ConfusionMatrix
 from segdla.models.dla import VARIANTS
 from segdla.models.segmenter import DLASeg
@@ -53,71 +48,6 @@ def test_a_stopped_run_resumes_to_the_same_bits(device, precision, settings, too
     assert train(config, *settings, "--name", "stopped") == 130
     assert train("--resume", "runs/stopped") == 0
     assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "stopped")
-
-
-class Drawing(nn.Module):
-    """Draws random numbers, and keeps running statistics."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(8, 3, 1)
-        )
-
-    def forward(self, images):
-        return self.layers(images / 255)
-
-
-class Waiting(Drawing):
-    """Asks its device for a number."""
-
-    def forward(self, images):
-        return super().forward(images) / float(images.float().mean())
-
-
-@pytest.mark.parametrize("device", DEVICES[1:])
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_recorded_graph_takes_the_steps_that_launches_take(device, accumulate, tmp_path):
-    """Of three batches, with all that a step changes."""
-    torch.use_deterministic_algorithms(True)
-    plan = Plan(tmp_path, torch.device(device), 3, 3, "bf16", accumulate, clip_norm=1.0)
-    results = []
-    for recorded in (False, True):
-        torch.manual_seed(0)
-        network = Drawing().to(device)
-        optimizer = torch.optim.AdamW(network.named_parameters(), 0.1, fused=True)
-        training = Training(network, optimizer, lambda step: 1.0)
-        gradients = gradients_of(training, network, Objective([(1, cross_entropy)]), plan)
-        if recorded:
-            gradients = Recorded(gradients, network)
-        losses = []
-        for step in range(3):
-            torch.manual_seed(step)
-            images = torch.randint(0, 256, (accumulate, 2, 3, 16, 24), dtype=torch.uint8)
-            parts = tuple(Batch(part, part[:, 0] % 3, ("", "")) for part in images)
-            losses.append(take_step(training, gradients, parts, plan)[0].item())
-        results.append((losses, network.state_dict()))
-    (losses, state), (recorded_losses, recorded_state) = results
-    assert losses == recorded_losses
-    assert len(set(losses)) == 3
-    for name, value in state.items():
-        assert torch.equal(value, recorded_state[name]), name
-
-
-def record_what_waits(device):
-    network = Waiting().to(device)
-    plan = Plan(Path(), torch.device(device), 1, 1)
-    training = Training(network, torch.optim.SGD(network.named_parameters(), 0.1), lambda step: 1.0)
-    recorded = Recorded(gradients_of(training, network, Objective([(1, cross_entropy)]), plan), network)
-    images = torch.ones(2, 3, 8, 8, dtype=torch.uint8)
-    with pytest.raises(UserError, match=r"set train\.cuda_graph=false"):
-        recorded((Batch(images, images[:, 0], ("", "")),))
-
-
-@pytest.mark.parametrize("device", DEVICES[1:])
-def test_a_network_that_waits_for_its_device_is_no_graph(device):
-    """In a process of its own: one in which a recording failed can't draw random numbers any more."""
-    assert processes.run_together(record_what_waits, device, world_size=1) == [0]
 
 
 @pytest.mark.parametrize("device", DEVICES)

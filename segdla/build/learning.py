@@ -131,13 +131,13 @@ def start(t: TrainConfig, network: nn.Module, plan: Plan) -> Training:
 def gradients(t: TrainConfig, training: Training, learner: nn.Module, objective: Objective, plan: Plan) -> Gradients:
     """The gradients of a step, as a CUDA graph where the config says so and the device and the processes allow it."""
     computed = gradients_of(training, learner, objective, plan)
-    if not t.cuda_graph or plan.device.type != "cuda":
+    if not t.cuda_graph:
         return computed
-    if distributed.world_size() > 1:
-        if distributed.is_main():
-            console.print("train.cuda_graph is for one process: kernels are launched one by one")
-        return computed
-    return Recorded(computed, training.model)
+    if plan.device.type == "cuda" and distributed.world_size() == 1:
+        return Recorded(computed, training.model)
+    if distributed.is_main():
+        console.print("train.cuda_graph is for CUDA and one process: kernels are launched one by one")
+    return computed
 
 
 def prepared(network: nn.Module, t: TrainConfig, on: torch.device) -> nn.Module:

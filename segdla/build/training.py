@@ -55,6 +55,7 @@ def memory_remedy(config: Config) -> str:
         f"raise train.accumulate (now {t.accumulate}: the step in smaller parts), or lower data.crop (now "
         f"{height}x{width}) or train.batch_size (now {t.batch_size}); while validating, set eval.window=[512, 512], or "
         f"lower eval.batch_size (now {config.eval.batch_size})"
+        f"{', or set train.cuda_graph=false, which keeps a step in memory' if t.cuda_graph else ''}"
     )
 
 

@@ -107,7 +107,7 @@ class TrainConfig(Section):
     """Compile the network for training: minutes at the start, faster steps."""
     cuda_graph: bool = False
     """On CUDA, in one process: launch a step's kernels as one graph, recorded at the first step. Faster where the GPU
-    waits for the processor: with small crops, small networks or busy cores."""
+    waits for the processor: with small crops, small networks or busy cores. Keeps a step's memory between steps."""
     deterministic: bool = False
     """On CUDA: the same run gives the same bits. On the CPU it does anyway."""
     device: str = "auto"

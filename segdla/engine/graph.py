@@ -28,10 +28,11 @@ class Recorded:
         if self.graph is None:
             self._record(parts)
         for recorded, part in zip(self.parts, parts, strict=True):
+            assert recorded.images.shape == part.images.shape, f"{recorded.images.shape} and {part.images.shape}"
             recorded.images.copy_(part.images, non_blocking=True)
             recorded.targets.copy_(part.targets, non_blocking=True)
         self.graph.replay()
-        for parameter, gradient in zip(self.network.parameters(), self.leaves, strict=True):
+        for parameter, gradient in zip(self.network.parameters(), self.recorded_gradients, strict=True):
             parameter.grad = gradient  # which clearing them took away
         return self.value.clone()
 
@@ -53,14 +54,15 @@ class Recorded:
             # Of this thread alone: that of the loader goes on pinning memory.
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 self.value = self.gradients(self.parts)
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
+            cause = error.__context__ or error  # what broke the recording off, before ending it failed
+            if isinstance(cause, torch.OutOfMemoryError):
+                raise cause from None
+            reason = str(cause).splitlines()[0]
             raise UserError(
-                f"the network can't be recorded as a CUDA graph ({reason}); set train.cuda_graph=false"
+                f"the network's step can't be recorded as a CUDA graph ({reason}); set train.cuda_graph=false"
             ) from error
-        self.leaves = [parameter.grad for parameter in self.network.parameters()]
+        self.recorded_gradients = [parameter.grad for parameter in self.network.parameters()]
         self._clear()
         for buffer, before in zip(self.network.buffers(), buffers, strict=True):
             buffer.copy_(before)

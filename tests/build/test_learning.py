@@ -145,4 +145,4 @@ def test_a_step_is_a_graph_where_it_can_be_one(wanted, device, processes, record
     training = Training(network, torch.optim.SGD(network.named_parameters(), 0.1), lambda step: 1.0)
     gradients = learning.gradients(t, training, network, Objective([(1, cross_entropy)]), plan)
     assert isinstance(gradients, Recorded) == recorded
-    assert ("is for one process" in capsys.readouterr().out) == (processes > 1)
+    assert ("one by one" in capsys.readouterr().out) == (wanted and not recorded)
