@@ -18,7 +18,6 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from measure import RESULTS, machine, write
 from torch import Tensor, nn
 
@@ -33,6 +32,7 @@ from segdla.engine.step import gradients_of, take_step
 from segdla.evaluation import evaluate
 from segdla.inference.predictors import in_precision
 from segdla.inference.scores import classify
+from segdla.models.segmenter import padded
 
 CPU = torch.device("cpu")
 EVALUATIONS = 6
@@ -51,8 +51,7 @@ class Peer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        padded = F.pad((images - 117.0) / 58.0, (0, -width % 32, 0, -height % 32), mode="replicate")
-        return self.network(padded)[..., :height, :width]
+        return self.network((padded(images, 32) - 117.0) / 58.0)[..., :height, :width]
 
 
 def contender(name: str, settings: config.Config, num_classes: int) -> nn.Module:

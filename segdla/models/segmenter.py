@@ -51,14 +51,27 @@ class DLASeg(nn.Module):
     def logits(self, images: Tensor) -> Tensor:
         """The logits (B,C,h,w) at the output stride, of the images padded at the bottom and the right."""
         height, width = images.shape[-2:]
+        if torch.compiler.is_exporting() or height % self.divisor or width % self.divisor:
+            images = padded(images, self.divisor)  # exported, one graph does for all sizes
         x = (images - self.mean) / self.std
-        pad_bottom, pad_right = -height % self.divisor, -width % self.divisor
-        if torch.compiler.is_exporting() or pad_bottom or pad_right:  # exported, one graph does for all sizes
-            x = F.pad(x, (0, pad_right, 0, pad_bottom), mode="replicate")  # zeros would be an edge to the network
         features = self.backbone(x)[self.first :]
         logits = self.classifier(self.decoder(features))
         # In half precision, interpolation would let near ties change sides; here they are few.
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+
+def padded(images: Tensor, divisor: int) -> Tensor:
+    """Images (B,3,H,W), reflected at the bottom and the right to multiples of ``divisor``.
+
+    As training crops are beyond an image's border. Zeros would be an edge to the network, and repeated pixels, which it
+    has not seen before, put a strip of wrong classes along the bottom. What is too small to be reflected once ends in
+    its first pixel.
+    """
+    for dim in (-2, -1):
+        side = images.shape[dim]
+        place = torch.arange(side + -side % divisor, device=images.device)
+        images = images.index_select(dim, torch.minimum(place, 2 * (side - 1) - place).clamp(min=0))
+    return images
 
 
 def at_image_size(logits: Tensor, stride: int, size: tuple[int, int]) -> Tensor:

@@ -56,7 +56,7 @@ def test_normalisation_is_inside(model):
     torch.testing.assert_close(seen[0][0, :, 0, 0], torch.tensor([2.2489, 2.4286, 2.64]), rtol=0, atol=1e-4)
 
 
-def test_padding_repeats_the_border(model):
+def test_padding_reflects_the_image(model):
     seen = []
     handle = model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     with torch.inference_mode():
@@ -64,8 +64,8 @@ def test_padding_repeats_the_border(model):
     handle.remove()
     padded = seen[0]
     assert padded.shape == (1, 3, 64, 32)
-    assert (padded[..., 33:, :20] == padded[..., 32:33, :20]).all()
-    assert (padded[..., :33, 20:] == padded[..., :33, 19:20]).all()
+    assert (padded[..., 33:, :] == padded[..., 1:32, :].flip(-2)).all()
+    assert (padded[..., :, 20:] == padded[..., :, 7:19].flip(-1)).all()
 
 
 def test_a_batch_is_its_images(model):
