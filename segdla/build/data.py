@@ -14,7 +14,7 @@ from segdla.data.folder import folder
 from segdla.data.pairing import Naming
 from segdla.data.quick_check import quick_check
 from segdla.data.scenes import Scenes
-from segdla.data.transforms import TrainingTransform
+from segdla.data.transforms import Paste, TrainingTransform
 from segdla.errors import UserError
 from segdla.report import console, progress
 
@@ -131,7 +131,9 @@ def datasets(config: Config, training: Source, validation: Source) -> tuple[Segm
         console.print("data.unreadable is skip, so training reads the files themselves: data.cache is for validation")
     scored = cached(config, validation, "val")  # the smaller one first: whether the other has room is known early
     kept = training if may_skip else cached(config, training, "train")
-    dataset = SegmentationDataset(kept, transform, config.train.seed, _STAND_INS if may_skip else 0)
+    dataset = SegmentationDataset(
+        kept, transform, config.train.seed, _STAND_INS if may_skip else 0, Paste(a.paste) if a.paste else None
+    )
     first = dataset[0, 0]
     if isinstance(first, UserError):
         raise first

@@ -20,6 +20,8 @@ class AugmentConfig(Section):
     """Largest relative change of brightness, contrast and saturation."""
     balance: Fraction = 0.0
     """Share of crops centred on a pixel of a class drawn evenly from those in the image: rare classes are seen more."""
+    paste: Fraction = 0.0
+    """Share of crops over which half of the classes of another crop are pasted (ClassMix)."""
     transforms: tuple[dict[str, dict[str, Any] | None], ...] = ()
     """Further albumentations by name, applied to the crop: [{GaussianBlur: {p: 0.2}}]."""
 

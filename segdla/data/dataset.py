@@ -7,6 +7,7 @@ one over files; drawn scenes are another.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -167,14 +168,22 @@ class SegmentationDataset(Dataset):
     ``transform(image, target, seed)`` is drawn from (seed, epoch, index) alone, so that the stream of samples depends
     neither on the number of workers nor on what any of them did before. A sample that can't be read *is* its UserError:
     raised in a worker, it would arrive buried in that worker's traceback. With ``stand_ins``, up to so many of the
-    samples that follow are tried in its place.
+    samples that follow are tried in its place. ``paste(pair, another, seed)`` may put a part of another sample over it.
     """
 
-    def __init__(self, source: Source, transform: Callable | None = None, seed: int = 0, stand_ins: int = 0):
+    def __init__(
+        self,
+        source: Source,
+        transform: Callable | None = None,
+        seed: int = 0,
+        stand_ins: int = 0,
+        paste: Callable | None = None,
+    ):
         self.source = source
         self.transform = transform
         self.seed = seed
         self.stand_ins = stand_ins
+        self.paste = paste
 
     def __len__(self) -> int:
         return len(self.source)
@@ -197,8 +206,16 @@ class SegmentationDataset(Dataset):
     def _sample(self, epoch: int, index: int) -> Sample:
         image, target = self.source.read(index)
         if self.transform is not None:
-            sample_seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]
-            image, target = self.transform(image, target, int(sample_seed))
+            first, second, third = np.random.SeedSequence((self.seed, epoch, index)).generate_state(3).tolist()
+            image, target = self.transform(image, target, first)
+            if self.paste is not None:
+
+                def another(place: float) -> tuple[np.ndarray, np.ndarray]:
+                    return self.transform(*self.source.read(int(place * len(self))), second)
+
+                # Where samples may be left out, one that can't be read is left out when its own turn comes.
+                with suppress(UserError) if self.stand_ins else nullcontext():
+                    image, target = self.paste((image, target), another, third)
         planes = np.empty((3, *image.shape[:2]), np.uint8)
         cv2.split(image, list(planes))  # a quarter of the time that numpy takes to transpose
         return Sample(torch.from_numpy(planes), torch.from_numpy(np.ascontiguousarray(target)), self.source.name(index))

@@ -186,6 +186,17 @@ def test_another_sample_stands_in_for_an_unreadable_one_and_says_so():
     assert len(batch.images) == 5 and batch.unreadable == ("image 3 is broken",)
 
 
+def test_what_can_not_be_read_is_not_pasted_where_samples_may_be_left_out():
+    def dataset(stand_ins):
+        return SegmentationDataset(
+            Broken(), lambda *pair_and_seed: pair_and_seed[:2], 0, stand_ins, lambda pair, another, seed: another(0.7)
+        )
+
+    sample = dataset(stand_ins=1)[0, 1]
+    assert sample.name == "1" and sample.unreadable == ()
+    assert str(dataset(stand_ins=0)[0, 1]) == "image 3 is broken"
+
+
 def test_too_many_unreadable_samples_are_an_error():
     class AllBroken(ManySizes):
         def read(self, index):
