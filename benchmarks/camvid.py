@@ -19,11 +19,10 @@ from measure import RESULTS, run_training
 
 from segdla import config
 
-HALF_SIZE = ("data.crop=[176, 240]", "data.augment.scale=[0.25, 1.0]")
 # One training after the other, each from the weights of the one before.
 RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
-    "camvid_dla34": {"half_size": (*HALF_SIZE, "train.epochs=45"), "full_size": ()},
-    "camvid_compact": {"half_size": (*HALF_SIZE, "train.epochs=50"), "full_size": ()},
+    "camvid_dla34": {"full_size": ()},
+    "camvid_compact": {"full_size": ()},
     "camvid_dla34_cpu": {
         "half_size": ("data.crop=[128, 160]", "data.augment.scale=[0.25, 0.875]", "train.epochs=70"),
         "full_size": (),

@@ -43,9 +43,12 @@ VARIANTS = {
         "{HueSaturationValue: {hue_shift_limit: 15, sat_shift_limit: 40, val_shift_limit: 0, p: 0.5}}, "
         "{GaussianBlur: {blur_limit: [3, 5], p: 0.2}}, {GaussNoise: {std_range: [0.02, 0.1], p: 0.2}}]",
     ),
+    "no gamma, hue, blur": ("data.augment.transforms=[]",),
+    "half the classes of another crop pasted": ("data.augment.paste=0.5",),
     "OHEM": ("loss.cross_entropy=0", "loss.ohem=1"),
     "with dice": ("loss.dice=0.5",),
     "with Lovasz": ("loss.lovasz=0.5",),
+    "Lovasz in place of dice": ("loss.dice=0", "loss.lovasz=1"),
     "no class weights, with dice": ("loss.class_weights=null", "loss.dice=0.5"),
     "no class weights, with Lovasz": ("loss.class_weights=null", "loss.lovasz=0.5"),
     "label smoothing 0.1": ("loss.label_smoothing=0.1",),

@@ -149,9 +149,10 @@ class RunLog:
     def training(
         self, step: int, loss: float, lr: float, images_per_second: float, data_wait: float, **counts: int
     ) -> None:
-        """The mean loss since the last report, and how fast it went; ``data_wait`` is a share of the time.
+        """The mean loss since the last report, and how fast it went.
 
-        ``counts`` are of what went wrong.
+        ``data_wait`` is the share of the time in which the host waited for data; a GPU may have had steps queued up
+        meanwhile. ``counts`` are of what went wrong.
         """
         self._record(step, loss=loss, lr=lr, images_per_second=images_per_second, data_wait=data_wait, **counts)
         status = f"loss {loss:.3f}  lr {lr:.2g}  {images_per_second:.1f} images/s  data wait {data_wait:.0%}"

@@ -12,9 +12,10 @@ from segdla.data.cityscapes import cityscapes
 from segdla.data.dataset import PairSource, SegmentationDataset, Source
 from segdla.data.folder import folder
 from segdla.data.pairing import Naming
+from segdla.data.paste import Paste
 from segdla.data.quick_check import quick_check
 from segdla.data.scenes import Scenes
-from segdla.data.transforms import Paste, TrainingTransform
+from segdla.data.transforms import TrainingTransform
 from segdla.errors import UserError
 from segdla.report import console, progress
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segdla.data.dataset import IGNORE_INDEX
-from segdla.data.transforms import Cut, Paste, TrainingTransform, colored
+from segdla.data.transforms import Cut, TrainingTransform, colored
 from segdla.errors import UserError
 
 
@@ -213,37 +213,3 @@ def test_balanced_crops_of_an_image_without_labels():
     mask = np.full((20, 30), 255, np.uint8)
     _, target = TrainingTransform((16, 16), (1, 1), 0, 0, 0, balance=1.0)(np.zeros((20, 30, 3), np.uint8), mask, 0)
     assert (target == 255).all()
-
-
-def test_half_of_the_classes_of_another_crop_are_pasted_with_their_pixels():
-    image, mask = pattern()  # 48x64 in blocks of the classes 1..4
-    mask[:, :8] = IGNORE_INDEX
-    for seed in range(10):
-        under, labels = np.full_like(image, 7), np.zeros_like(mask)
-        pasted, target = Paste(1)((under, labels), lambda place: (image, mask), seed)
-        classes = set(np.unique(target)) - {0}
-        assert len(classes) == 2 and IGNORE_INDEX not in classes
-        over = np.isin(mask, list(classes))
-        assert np.array_equal(target, np.where(over, mask, 0))
-        assert np.array_equal(pasted, np.where(over[..., None], image, 7))
-
-
-def test_nothing_is_pasted_of_what_has_no_label():
-    image, mask = pattern()
-    nothing = np.full_like(image, 7), np.full_like(mask, IGNORE_INDEX)
-    pasted, target = Paste(1)((image.copy(), mask.copy()), lambda place: nothing, 0)
-    assert np.array_equal(pasted, image) and np.array_equal(target, mask)
-
-
-def test_pasting_has_its_probability_and_draws_evenly():
-    image, mask = pattern()
-    places = []
-
-    def another(place):
-        places.append(place)
-        return image, mask
-
-    for seed in range(400):
-        Paste(0.25)((image.copy(), mask.copy()), another, seed)
-    assert 70 < len(places) < 130
-    assert 0.15 < np.mean(np.array(places) < 0.25) < 0.35
