@@ -45,6 +45,7 @@ VARIANTS = {
     ),
     "no gamma, hue, blur": ("data.augment.transforms=[]",),
     "half the classes of another crop pasted": ("data.augment.paste=0.5",),
+    "nothing pasted": ("data.augment.paste=0",),
     "OHEM": ("loss.cross_entropy=0", "loss.ohem=1"),
     "with dice": ("loss.dice=0.5",),
     "with Lovasz": ("loss.lovasz=0.5",),

@@ -23,7 +23,7 @@ GRAPH = ("train.cuda_graph=true",)
 COMPUTING = [
     *[(device, precision, ()) for device in DEVICES for precision in ("fp32", "bf16")],
     *[("cuda", precision, ()) for precision in ("tf32", "fp16") if "cuda" in DEVICES],
-    *[("cuda", precision, GRAPH) for precision in ("fp32", "fp16") if "cuda" in DEVICES],
+    *[("cuda", precision, GRAPH) for precision in ("fp32", "bf16", "fp16") if "cuda" in DEVICES],
 ]
 
 

@@ -51,11 +51,11 @@ def resume_from(run: Path, state: dict[str, Any], training: Training) -> None:
 
 def memory_remedy(config: Config) -> str:
     t, (height, width) = config.train, config.data.crop
+    graph = ", or set train.cuda_graph=false (a graph keeps a step's memory)" if t.cuda_graph else ""
     return (
         f"raise train.accumulate (now {t.accumulate}: the step in smaller parts), or lower data.crop (now "
-        f"{height}x{width}) or train.batch_size (now {t.batch_size}); while validating, set eval.window=[512, 512], or "
-        f"lower eval.batch_size (now {config.eval.batch_size})"
-        f"{', or set train.cuda_graph=false, which keeps a step in memory' if t.cuda_graph else ''}"
+        f"{height}x{width}) or train.batch_size (now {t.batch_size}){graph}; while validating, set "
+        f"eval.window=[512, 512], or lower eval.batch_size (now {config.eval.batch_size})"
     )
 
 

@@ -1,4 +1,4 @@
-"""Gradients as a CUDA graph: hundreds of kernels, launched as one."""
+"""Gradients as a CUDA graph: a thousand kernels, launched as one."""
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ class Recorded:
             self._record(parts)
         for recorded, part in zip(self.parts, parts, strict=True):
             assert recorded.images.shape == part.images.shape, f"{recorded.images.shape} and {part.images.shape}"
+            assert recorded.targets.shape == part.targets.shape, f"{recorded.targets.shape} and {part.targets.shape}"
             recorded.images.copy_(part.images, non_blocking=True)
             recorded.targets.copy_(part.targets, non_blocking=True)
         self.graph.replay()
@@ -40,7 +41,8 @@ class Recorded:
         """Raises UserError where something in the network or the loss can't be recorded."""
         device = next(self.network.parameters()).device
         self.parts = tuple(
-            part._replace(images=part.images.to(device), targets=part.targets.to(device)) for part in parts
+            part._replace(images=part.images.to(device, copy=True), targets=part.targets.to(device, copy=True))
+            for part in parts
         )
         buffers, random_state = [buffer.clone() for buffer in self.network.buffers()], torch.cuda.get_rng_state(device)
         stream = torch.cuda.Stream(device)

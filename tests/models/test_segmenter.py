@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from segdla.models.dla import VARIANTS
-from segdla.models.segmenter import DLASeg
+from segdla.models.segmenter import DLASeg, padded
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,13 @@ def test_padding_reflects_the_image(model):
     assert padded.shape == (1, 3, 64, 32)
     assert (padded[..., 33:, :] == padded[..., 1:32, :].flip(-2)).all()
     assert (padded[..., :, 20:] == padded[..., :, 7:19].flip(-1)).all()
+
+
+def test_what_is_too_small_to_be_reflected_ends_in_its_first_pixel():
+    row = padded(torch.arange(3)[None, None, None], 4)[0, 0, 0]
+    assert row.tolist() == [0, 1, 2, 1]
+    row = padded(torch.arange(3)[None, None, None], 8)[0, 0, 0]
+    assert row.tolist() == [0, 1, 2, 1, 0, 0, 0, 0]
 
 
 def test_a_batch_is_its_images(model):
