@@ -192,7 +192,8 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
     }
     if distributed.is_main():
         num_images = (len(dataset), len(validation))
-        how = ["compiled"] * (learner is not network) + ["as one CUDA graph"] * isinstance(gradients, Recorded)
+        forms = {"compiled": learner is not network, "as one CUDA graph": isinstance(gradients, Recorded)}
+        how = [form for form, holds in forms.items() if holds]
         console.print(summary(config, plan, training, num_images, classes, how), soft_wrap=True)
         if plan.num_steps <= t.warmup_steps:
             console.print(

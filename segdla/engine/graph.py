@@ -50,7 +50,7 @@ class Recorded:
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UPS):
                 self.gradients(self.parts)
-                self._clear()
+                self.network.zero_grad()
         graph = torch.cuda.CUDAGraph()
         try:
             # Of this thread alone: that of the loader goes on pinning memory.
@@ -65,12 +65,8 @@ class Recorded:
                 f"the network's step can't be recorded as a CUDA graph ({reason}); set train.cuda_graph=false"
             ) from error
         self.recorded_gradients = [parameter.grad for parameter in self.network.parameters()]
-        self._clear()
+        self.network.zero_grad()
         for buffer, before in zip(self.network.buffers(), buffers, strict=True):
             buffer.copy_(before)
         torch.cuda.set_rng_state(random_state, device)
         self.graph = graph
-
-    def _clear(self) -> None:
-        for parameter in self.network.parameters():
-            parameter.grad = None

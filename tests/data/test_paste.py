@@ -1,7 +1,9 @@
 import numpy as np
 
-from segdla.data.dataset import IGNORE_INDEX
+from segdla.data.dataset import IGNORE_INDEX, SegmentationDataset
 from segdla.data.paste import Paste
+from segdla.data.scenes import Scenes
+from segdla.data.transforms import TrainingTransform
 
 
 def pattern():
@@ -45,3 +47,14 @@ def test_pasting_has_its_probability_and_draws_evenly():
         Paste(0.25)((image.copy(), mask.copy()), another, seed)
     assert 70 < len(places) < 130
     assert 0.15 < np.mean(np.array(places) < 0.25) < 0.35
+
+
+def test_what_is_pasted_follows_from_seed_epoch_and_index():
+    def target(paste, epoch):
+        transform = TrainingTransform((32, 48), (0.5, 2.0), 0.0, 0.5, 0.0)
+        return SegmentationDataset(Scenes("train", 8, (32, 48)), transform, paste=paste)[epoch, 1].target
+
+    for epoch in range(3):
+        assert target(Paste(1), epoch).equal(target(Paste(1), epoch))
+        assert not target(Paste(1), epoch).equal(target(None, epoch))
+        assert target(Paste(0), epoch).equal(target(None, epoch))

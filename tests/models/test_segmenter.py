@@ -62,10 +62,10 @@ def test_padding_reflects_the_image(model):
     with torch.inference_mode():
         model(random_images(1, 3, 33, 20))
     handle.remove()
-    padded = seen[0]
-    assert padded.shape == (1, 3, 64, 32)
-    assert (padded[..., 33:, :] == padded[..., 1:32, :].flip(-2)).all()
-    assert (padded[..., :, 20:] == padded[..., :, 7:19].flip(-1)).all()
+    images = seen[0]
+    assert images.shape == (1, 3, 64, 32)
+    assert (images[..., 33:, :] == images[..., 1:32, :].flip(-2)).all()
+    assert (images[..., :, 20:] == images[..., :, 7:19].flip(-1)).all()
 
 
 def test_what_is_too_small_to_be_reflected_ends_in_its_first_pixel():
