@@ -30,6 +30,7 @@ VARIANTS = {
         "loss.class_weights=[2.37, 2.07, 5.79, 1.83, 3.94, 2.96, 5.62, 5.66, 3.58, 6.17, 6.63]",
     ),
     "no moving average": ("train.ema=null",),
+    "a constant rate, averaged": ("train.schedule=step", "train.milestones=[10000]"),  # SWAD
     "SGD": ("train.optimizer=sgd", "train.lr=0.05", "train.weight_decay=0.0005", "train.decay_all=true"),
     "output stride 2": ("model.output_stride=2",),
     "crops from anywhere": ("data.augment.balance=0",),
