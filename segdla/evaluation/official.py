@@ -37,7 +37,8 @@ class OfficialScore:
 
     def __exit__(self, *_: object) -> None:
         if distributed.is_main():
-            shutil.rmtree(self._folder)
+            # After a failure other processes may still be writing there, which must not hide it.
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def write(self, name: str, prediction: np.ndarray) -> None:
         """Take one image's train ids (H,W) uint8."""
@@ -69,7 +70,7 @@ def evaluate(predictions: Sequence[Path], truths: Sequence[Path]) -> dict[str, A
     evaluator = importlib.import_module("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
 
     # It calls np.in1d, which numpy 2.4 no longer has: it gets a numpy of its own, where isin answers to that name.
-    evaluator.np = types.SimpleNamespace(**vars(np), in1d=np.isin)
+    evaluator.np = types.SimpleNamespace(**{**vars(np), "in1d": np.isin})
     instances = all(Path(str(truth).replace("labelIds", "instanceIds")).is_file() for truth in truths)
     args = types.SimpleNamespace(**vars(evaluator.args))
     args.quiet, args.JSONOutput, args.evalInstLevelScore = True, False, instances
