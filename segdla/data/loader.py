@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from segdla.data.dataset import Sample, SegmentationDataset
 from segdla.data.slots import Slots, Ticket
@@ -162,7 +162,10 @@ def _stack_by_size(samples: Iterable[Sample | UserError]) -> list[Batch] | UserE
     batches = []
     for _, group in groupby(samples, key=lambda sample: sample.image.shape):
         images, targets, names, unreadable = zip(*group, strict=True)
-        batches.append(Batch(torch.stack(images), torch.stack(targets), names, sum(unreadable, ())))
+        stacked = [torch.stack(images), torch.stack(targets)]
+        if get_worker_info():  # else the queue's thread would do it, and of a lack of shared memory it tells nobody
+            stacked = [tensor.share_memory_() for tensor in stacked]
+        batches.append(Batch(*stacked, names, sum(unreadable, ())))
     return batches
 
 

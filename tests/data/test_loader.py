@@ -177,6 +177,15 @@ def test_an_unreadable_sample_arrives_as_its_own_message(workers):
         list(images)
 
 
+def test_a_lack_of_shared_memory_arrives(monkeypatch):
+    def full(_):
+        raise RuntimeError("unable to allocate shared memory")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)  # of the worker too, which is a copy of this process
+    with pytest.raises(RuntimeError, match="unable to allocate shared memory"):
+        list(WholeImages(SegmentationDataset(Scenes("val", 2, (32, 48))), 1, 1, pin=False))
+
+
 def test_another_sample_stands_in_for_an_unreadable_one_and_says_so():
     dataset = SegmentationDataset(Broken(), stand_ins=1)
     assert dataset[0, 3].name == "4" and dataset[0, 3].unreadable == ("image 3 is broken",)
