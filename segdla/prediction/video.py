@@ -22,7 +22,7 @@ class VideoReader:
         _require_readable(path)
         _quiet()
         self.path = path
-        self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)  # a:b.mp4 would be of a protocol a
+        self._capture = cv2.VideoCapture(_for_opencv(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise UserError(f"{path} is not a video that can be decoded; replace or remove it")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
@@ -107,7 +107,16 @@ def _open(path: Path, name: str, rate: float, frame: np.ndarray) -> cv2.VideoWri
     if rate > 65.535:  # MPEG-4 counts in at most 65535 parts of a second, OpenCV in as many as the rate has digits for
         rate = round(rate, 2 if rate <= 655.35 else 0)
     size = (frame.shape[1], frame.shape[0])
-    return cv2.VideoWriter(str(path.absolute()), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*name), rate, size)
+    return cv2.VideoWriter(_for_opencv(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*name), rate, size)
+
+
+def _for_opencv(path: Path) -> str:
+    name = str(path.absolute())  # a:b.mp4 would be of a protocol a
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # of which OpenCV would die
+        raise UserError(f"OpenCV can't open {path}: its name holds bytes that are no UTF-8; rename it") from None
+    return name
 
 
 def _quiet() -> None:

@@ -1,5 +1,7 @@
 """Videos in and out."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -49,6 +51,16 @@ def test_files_that_are_no_video(tmp_path, content, capfd):
     with pytest.raises(UserError, match="No such file"):
         VideoReader(tmp_path / "none.mp4")
     assert capfd.readouterr().err == ""  # FFmpeg has its own opinion
+
+
+def test_names_that_are_no_text(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.mp4")  # OpenCV would die of it, and the process too
+    path.touch()
+    with pytest.raises(UserError, match="no UTF-8; rename it"):
+        VideoReader(path)
+    writer = VideoWriter(path, 25)
+    with pytest.raises(UserError, match="no UTF-8; rename it"):
+        writer.write(photo(48, 64))
 
 
 @pytest.mark.parametrize("rate", [66.123, 239.761, 999.9])
