@@ -63,16 +63,17 @@ class Cut(NamedTuple):
 
     def _turned(self, array: np.ndarray) -> np.ndarray:
         matrix, size = self.matrix(), (self.width, self.height)
-        if array.ndim == 2:
-            return cv2.warpAffine(
-                array, matrix, size, flags=cv2.INTER_NEAREST, borderMode=_border(array), borderValue=IGNORE_INDEX
-            )
         corners = np.array([[0, 0, 1], [self.width, 0, 1], [0, self.height, 1], [self.width, self.height, 1]])
         reached = corners @ cv2.invertAffineTransform(matrix).T
         low, high = np.floor(reached.min(0)).astype(int) - 2, np.ceil(reached.max(0)).astype(int) + 3
         columns, rows = map(_reflected, low, high, array.shape[1::-1])
-        window = cv2.cvtColor(array[rows, columns], cv2.COLOR_RGB2RGBA)  # four channels take a third of the time
+        window = array[rows, columns]
         matrix[:, 2] += matrix[:, :2] @ (columns.start, rows.start)
+        if array.ndim == 2:
+            return cv2.warpAffine(
+                window, matrix, size, flags=cv2.INTER_NEAREST, borderMode=_border(array), borderValue=IGNORE_INDEX
+            )
+        window = cv2.cvtColor(window, cv2.COLOR_RGB2RGBA)  # four channels take a third of the time
         crop = cv2.warpAffine(window, matrix, size, flags=cv2.INTER_LINEAR, borderMode=_border(array))
         return cv2.cvtColor(crop, cv2.COLOR_RGBA2RGB)
 

@@ -121,6 +121,10 @@ def test_a_turned_cut_is_what_the_warp_of_all_gives(seed):
     cut = Cut(96, 120, top, left, draw.uniform(0.4, 2), angle=draw.uniform(-4, 4), mirrored=seed % 2 == 0)
     warped = cv2.warpAffine(image, cut.matrix(), (120, 96), borderMode=cv2.BORDER_REFLECT_101)
     assert np.abs(cut(image).astype(int) - warped).max() <= 1
+    mask = image[..., 0]
+    ignored = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": IGNORE_INDEX}
+    warped = cv2.warpAffine(mask, cut.matrix(), (120, 96), flags=cv2.INTER_NEAREST, **ignored)
+    assert (cut(mask) != warped).mean() < 0.001  # ties of two neighbours
 
 
 def test_colours_change_as_by_one_step_after_the_other():
