@@ -49,9 +49,6 @@ class Masks:
         write_image(as_ids, ids)
         write_palette(as_colors, ids, self.palette)
 
-    def has(self, name: str) -> bool:
-        return all(file.exists() for file in self._files(name))
-
     def _files(self, name: str) -> tuple[Path, Path]:
         return self.folder / "ids" / f"{name}.png", self.folder / "color" / f"{name}.png"
 

@@ -36,6 +36,13 @@ class Trained:
     precision: str
 
     @property
+    def computing(self) -> str:
+        """In what precision it computes, as a tool says it; an exported file's is its own, and nothing's substitute."""
+        exported = self.path.suffix in SUFFIXES
+        asked = self.precision if exported else self.config.train.precision
+        return build.computed_in(asked, self.precision, self.device)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         return tuple(self.card["classes"])
 
@@ -62,8 +69,8 @@ def open_trained(
 ) -> Trained:
     """The network of a run, a checkpoint, an exported file, or (None) of the newest run.
 
-    ``overrides`` change its config. ``as_trained``: a checkpoint's network computes as it did in training, to the last
-    bit; else as ``build.for_prediction`` makes it, faster, where near ties may change sides.
+    ``overrides`` change its config. ``as_trained``: a checkpoint's network computes as it did in training; else as
+    ``build.for_prediction`` makes it, faster, where near ties may change sides.
     """
     path = find_checkpoint(None if place is None else str(place), runs)
     on = build.device(device_name)

@@ -78,8 +78,12 @@ def test_a_submission_that_goes_on_writes_every_mask(run, tool, tree, tmp_path):
     out = tmp_path / "out.zip"
     assert tool("test")("--split", "test", "--submission", out) == 2
     image.write_bytes(content)
+    assert tool("test")("--split", "test", "--save-masks", tmp_path / "expected") == 0
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "expected" / "ids").rglob("*.png")}
+    done = next(tmp_path.glob("out.zip.parts/*.png")).name
+    write(tmp_path / "masks" / "ids" / done, np.zeros((3, 3), np.uint8))  # another network's
     assert tool("test")("--split", "test", "--submission", out, "--save-masks", tmp_path / "masks") == 0
-    assert len(list((tmp_path / "masks" / "ids").rglob("*.png"))) == 3
+    assert {path.name: path.read_bytes() for path in (tmp_path / "masks" / "ids").rglob("*.png")} == expected
 
 
 def test_two_processes_score_and_submit_as_one(run, tool, tree, tmp_path):

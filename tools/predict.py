@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import segdla
-from segdla import build, cli, distributed
+from segdla import cli, distributed
 from segdla.checkpoint import named, unused
 from segdla.prediction import Tally, predict_files
 from segdla.prediction.inputs import find_inputs
@@ -86,19 +86,16 @@ def predict(args: argparse.Namespace) -> int:
         runs=args.runs,
     )
     trained = segmenter.trained
-    computed = build.computed_in(trained.config.train.precision, trained.precision, trained.device)
-    console.print(
-        f"{named(args.checkpoint, trained.path)}: {len(trained.classes)} classes, {trained.device}, {computed}",
-        soft_wrap=True,
-    )
+    how = f"{len(trained.classes)} classes, {trained.device}, {trained.computing}"
+    console.print(f"{named(args.checkpoint, trained.path)}: {how}", soft_wrap=True)
     output = Output(folder, args.output_kind, segmenter.classes, segmenter.palette, not args.no_legend)
     distributed.on_main(lambda: output.spare(inputs))
-    distributed.on_main(lambda: output.begin(new=not (args.output or args.skip_existing)))
+    made = distributed.on_main(lambda: output.begin(new=not (args.output or args.skip_existing)))
     with ticking(len(mine), "predicting") as tick:
         tally = predict_files(mine, segmenter.predict, output, cli.complain, tick, args.skip_existing)
     whole = sum(distributed.gathered(tally), Tally())
     if distributed.is_main():
-        output.write_legend() if whole.done else output.abandon()
+        output.write_legend() if whole.done else output.abandon(made)
     console.print(f"{whole}, in {folder}/", soft_wrap=True)
     return whole.status
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segdla import build, cli, distributed
+from segdla import cli, distributed
 from segdla.build.data import open_split, trains_on_val
 from segdla.checkpoint import SHIPPED, folder_of_results, named, unused
 from segdla.data.cityscapes import Cityscapes
@@ -96,12 +96,11 @@ def run(args: argparse.Namespace) -> int:
     if args.submission:
         submission = distributed.on_main(lambda: Submission(args.submission, source, trained.path, how))
     predict = trained.predictor(scales, args.flip)
-    computed = build.computed_in(settings.train.precision, trained.precision, trained.device)
-    on = f"{settings.data.dataset} {args.split}, {len(source)} images, {trained.device}, {computed}"
+    on = f"{settings.data.dataset} {args.split}, {len(source)} images, {trained.device}, {trained.computing}"
     console.print(f"{trained.path} on {on}", soft_wrap=True)
 
     if submission:
-        done = distributed.on_main(lambda: {name for name in submission.done() if masks is None or masks.has(name)})
+        done = distributed.on_main(lambda: _from_before(submission, masks))
         if len(done) < len(source):
             count(trained, source.without(done), predict, [submission.write, *outputs])
         distributed.on_main(submission.finish)
@@ -117,6 +116,14 @@ def run(args: argparse.Namespace) -> int:
     if distributed.is_main():
         tell(args, trained.path, scores, how)
     return 0
+
+
+def _from_before(submission: Submission, masks: Masks | None) -> set[str]:
+    """The images that need no prediction any more; their masks are those of the submission, whatever was there."""
+    done = submission.done()
+    for name in done if masks else ():
+        masks.write(name, submission.prediction(name))
+    return done
 
 
 def tell(args: argparse.Namespace, checkpoint: Path, scores: dict[str, Any], how: dict[str, Any]) -> None:

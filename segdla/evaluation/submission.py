@@ -15,11 +15,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from segdla.data.cityscapes import LABEL_ID_OF, Cityscapes
+from segdla.data.cityscapes import CLASSES, LABEL_ID_OF, Cityscapes
 from segdla.errors import UserError
 from segdla.visualize import write_image
 
 _KNOWN = np.isin(np.arange(256), LABEL_ID_OF[LABEL_ID_OF > 0])
+_TRAIN_ID_OF = np.zeros(256, np.uint8)
+_TRAIN_ID_OF[LABEL_ID_OF[: len(CLASSES)]] = np.arange(len(CLASSES))
 _MADE_BY = "made_by.json"
 
 
@@ -63,6 +65,10 @@ class Submission:
             if self._part(name).is_file() and problem(self._part(name).read_bytes(), image) is None
         }
 
+    def prediction(self, name: str) -> np.ndarray:
+        """One image's train ids (H,W) uint8, of those that are done."""
+        return _TRAIN_ID_OF[_decoded(self._part(name).read_bytes())]
+
     def write(self, name: str, prediction: np.ndarray) -> None:
         """Take one image's train ids (H,W) uint8."""
         unfinished = self.parts / f"{name}.partial.png"
@@ -104,9 +110,13 @@ def check(path: Path, images: Mapping[str, Path]) -> None:
                 raise UserError(f"{path}: {name}.png {wrong}")
 
 
+def _decoded(content: bytes) -> np.ndarray | None:
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+
+
 def problem(content: bytes, image: Path) -> str | None:
     """What is wrong with a prediction's PNG for an image; None where nothing is."""
-    mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    mask = _decoded(content) if content else None
     if mask is None:
         return "is not an image that can be decoded"
     if mask.ndim != 2 or mask.dtype != np.uint8:

@@ -79,8 +79,12 @@ class Output:
             if output := next(filter(None, map(threatened.get, (folder / path.name, folder, *folder.parents))), None):
                 raise UserError(f"{output} would be written over {path}; choose another --output")
 
-    def begin(self, new: bool) -> None:
-        """Make the folder, which ``is_output`` then knows. Raises UserError where there is one, if it has to be new."""
+    def begin(self, new: bool) -> bool:
+        """Make the folder, which ``is_output`` then knows; whether there was none before.
+
+        Raises UserError where there is one, if it has to be ``new``.
+        """
+        made = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=not new)
             (self.folder / _MARK).touch()
@@ -91,11 +95,14 @@ class Output:
             raise UserError(f"{self.folder} {reason}") from None
         except OSError as error:
             raise UserError(f"cannot write {self.folder}: {error.strerror}; choose another --output") from error
+        return made
 
-    def abandon(self) -> None:
-        """Take the folder away again, where nothing came of it."""
+    def abandon(self, made: bool) -> None:
+        """Leave nothing behind, where nothing came of it: of the folder neither, if ``begin`` made it."""
         if [*self.folder.iterdir()] == [self.folder / _MARK]:
-            shutil.rmtree(self.folder)
+            (self.folder / _MARK).unlink()
+            if made:
+                self.folder.rmdir()
 
     def is_there(self, entry: Input) -> bool:
         return all(os.path.exists(path) for path in self.paths(entry).values())  # noqa: PTH110 (false of impossible names)

@@ -1,6 +1,7 @@
 import json
 import sys
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -187,7 +188,10 @@ def test_an_exported_network_scores_as_the_checkpoint(checkpoint, tool, capfd):
         open_trained(checkpoint / "best.onnx", "cpu", overrides=["model.backbone=dla34"])
     with pytest.raises(UserError, match="compiled by its own runtime"):
         open_trained(checkpoint / "best.onnx", "cpu", overrides=["eval.compile=true"])
-    assert open_trained(checkpoint / "best.onnx", "cpu").classes == tuple(Scenes("val", 1, (64, 96)).classes.names)
+    exported = open_trained(checkpoint / "best.onnx", "cpu")
+    assert exported.classes == tuple(Scenes("val", 1, (64, 96)).classes.names)
+    assert replace(exported, precision="int8").computing == "int8"  # which is no want of the device
+    assert replace(open_trained(checkpoint, "cpu"), precision="bf16").computing == "bf16 (cpu has no fp32)"
 
 
 def test_a_score_that_is_none_is_no_check(checkpoint, tool, capfd, monkeypatch):
