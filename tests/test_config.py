@@ -104,6 +104,7 @@ def test_wrong_overrides_name_key_and_remedy(override, message):
         (FOLDER | {"ignore_colors": [[0, 0, 0]]}, "give the classes' colors too"),
         (FOLDER | {"colors": [[1, 2, 3], [1, 2, 3]]}, "a colour is given twice"),
         (FOLDER | {"train": {"images": "x", "masks": "x"}}, "are the same files"),
+        (FOLDER | {"train": {"list": "x", "mask_suffix": "_L"}}, "mask_suffix is of directories"),
         (None, "a config is a mapping"),
         ({}, "'data' is missing"),
         ({"data": {}}, "'data.dataset' is missing"),

@@ -98,6 +98,8 @@ class FolderSplit(Section):
     def _one_way(self):
         if (self.list is None) == (self.images is None or self.masks is None):
             raise ValueError("give either images and masks (two directories) or list (a file)")
+        if self.list is not None and (beside := [name for name, value in self if value and name != "list"]):
+            raise ValueError(f"{beside[0]} is of directories, and list names the files itself; leave one of them out")
         images = self.images, self.image_prefix, self.image_suffix
         if self.images is not None and images == (self.masks, self.mask_prefix, self.mask_suffix):
             raise ValueError("images and masks are the same files; give other directories, or suffixes that differ")
