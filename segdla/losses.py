@@ -1,4 +1,4 @@
-"""Losses over logits (B,C,H,W) and targets (B,H,W), int64 with ``ignore_index`` where nothing is labelled.
+"""Losses over logits (B,C,H,W) and targets (B,H,W), int64 with ``IGNORE_INDEX`` where nothing is labelled.
 
 All are finite, and 0, where no pixel is labelled. None waits for the device, and none uses an operation for which
 CUDA has no deterministic implementation.
@@ -34,17 +34,13 @@ class Objective:
 
 
 def cross_entropy(
-    logits: Tensor,
-    targets: Tensor,
-    weights: Tensor | None = None,
-    label_smoothing: float = 0.0,
-    ignore_index: int = IGNORE_INDEX,
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, label_smoothing: float = 0.0
 ) -> Tensor:
     """Mean cross-entropy over the labelled pixels, weighted by class (C,); where all weigh nothing, 0."""
     losses = F.cross_entropy(
-        logits, targets, weights, ignore_index=ignore_index, reduction="none", label_smoothing=label_smoothing
+        logits, targets, weights, ignore_index=IGNORE_INDEX, reduction="none", label_smoothing=label_smoothing
     )
-    counts = _counts(targets, weights, targets != ignore_index)
+    counts = _counts(targets, weights, targets != IGNORE_INDEX)
     # What label smoothing spreads from a pixel over other classes has their weights, even where the pixel has none.
     return losses.where(counts > 0, 0).sum() / counts.sum().clamp(min=1e-6)
 
@@ -55,24 +51,23 @@ def ohem(
     weights: Tensor | None = None,
     threshold: float = 0.7,
     min_kept: float = 0.0625,
-    ignore_index: int = IGNORE_INDEX,
 ) -> Tensor:
     """Mean cross-entropy over the hard pixels: online hard example mining (Shrivastava et al., CVPR 2016).
 
     Hard are the pixels whose true class has less than ``threshold`` probability, and in any case a share ``min_kept``
     of all pixels, those with the highest loss.
     """
-    losses = F.cross_entropy(logits, targets, ignore_index=ignore_index, reduction="none")
+    losses = F.cross_entropy(logits, targets, ignore_index=IGNORE_INDEX, reduction="none")
     num_kept = max(1, int(min_kept * losses.numel()))
     least = losses.detach().flatten().topk(num_kept).values[-1]
-    hard = (losses.detach() >= least.clamp(max=-math.log(threshold))) & (targets != ignore_index)
+    hard = (losses.detach() >= least.clamp(max=-math.log(threshold))) & (targets != IGNORE_INDEX)
     counts = _counts(targets, weights, hard)
     return (losses * counts).sum() / counts.sum().clamp(min=1e-6)
 
 
-def dice(logits: Tensor, targets: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def dice(logits: Tensor, targets: Tensor) -> Tensor:
     """One minus the soft Dice coefficient of each class over the batch, averaged; 0 for classes without a pixel."""
-    labelled = (targets != ignore_index)[:, None]
+    labelled = (targets != IGNORE_INDEX)[:, None]
     truth = _one_hot(targets, logits.shape[1])
     probs = logits.softmax(1) * labelled
     hits = (probs * truth).sum((0, 2, 3))
@@ -81,9 +76,9 @@ def dice(logits: Tensor, targets: Tensor, ignore_index: int = IGNORE_INDEX) -> T
     return ((1 - coefficient) * (pixels > 0)).mean()
 
 
-def lovasz(logits: Tensor, targets: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def lovasz(logits: Tensor, targets: Tensor) -> Tensor:
     """Lovasz-softmax (Berman et al., CVPR 2018) over the batch: the mean over the classes that it holds."""
-    labelled = targets != ignore_index
+    labelled = targets != IGNORE_INDEX
     probs = logits.softmax(1)
     total, present = logits.new_zeros(()), logits.new_zeros(())
     for class_id in range(logits.shape[1]):
@@ -110,12 +105,12 @@ def _lovasz_gradient(truth: Tensor) -> Tensor:
     return torch.where(truth, 1 / union.clamp(min=1), intersection / (union * (union - 1)).clamp(min=1))
 
 
-def boundary(logits: Tensor, targets: Tensor, tolerance: int = 2, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def boundary(logits: Tensor, targets: Tensor, tolerance: int = 2) -> Tensor:
     """One minus the F1 score of soft boundaries, met within ``tolerance`` pixels (Bokhovkin and Burnaev, 2019).
 
     The mean over the classes that have a boundary in an image, and over images. Ignored pixels bound nothing.
     """
-    labelled = (targets != ignore_index)[:, None]
+    labelled = (targets != IGNORE_INDEX)[:, None]
     truth = _edges(_one_hot(targets, logits.shape[1]).to(logits.dtype), labelled)
     predicted = _edges(logits.softmax(1), labelled)
     window = 2 * tolerance + 1
