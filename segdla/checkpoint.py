@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +79,8 @@ def read_training(run: Path) -> dict[str, Any] | None:
     try:
         return read_torch_file(run / LAST)
     except UserError as error:
+        if isinstance(error.__cause__, OSError):  # of the disk's, and not of what the file holds
+            raise
         raise UserError(
             f"{run / LAST} is cut short or damaged: no state can be loaded safely from it; start a new run from its "
             f"weights with model.weights={run / BEST}"
@@ -179,7 +181,8 @@ def _write_whole(path: Path, write: Callable) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         # torch.save, cut short, complains of its own file; the disk's error is what came before.
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):

@@ -86,6 +86,7 @@ def test_two_steps_resumed_to_four(trained, tool):
     assert torch.load(trained / "last.pt", weights_only=True)["step"] == 4
     records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [r["step"] for r in records if "loss" in r] == [1, 2, 3, 4]
+    assert {path.name for path in trained.glob("scores*.json")} == {"scores.json", "scores-2.json"}
     assert yaml.safe_load((trained / "config.yaml").read_text(encoding="utf-8"))["train"]["epochs"] == 2
 
 
@@ -95,7 +96,15 @@ def test_a_second_run_of_a_config_gets_a_name_of_its_own(tool, two_folders, tmp_
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["two_folders", "two_folders-2"]
 
 
-def test_quickstart_learns(tool, tmp_path):
+def test_a_run_learns(tool, two_folders, tmp_path):
+    train = ("epochs=20", "eval_every=20", "report_every=1", "optimizer=adamw", "lr=0.003")
+    assert tool("train")(two_folders, *(f"train.{word}" for word in train)) == 0
+    records = (tmp_path / "runs" / "two_folders" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    losses = [record["loss"] for record in map(json.loads, records) if "loss" in record]
+    assert sum(losses[-4:]) < 0.7 * sum(losses[:4])
+
+
+def test_the_quickstart_runs_at_any_size(tool):
     small = ["data.size=[32, 48]", "data.crop=[32, 32]", "data.train=4", "data.val=2", "data.workers=0"]
     assert tool("train")(ROOT / "configs" / "quickstart.yaml", *small, "train.epochs=1", "train.device=cpu") == 0
     assert tool("test")("--multiscale") == 0
@@ -152,7 +161,9 @@ def test_resuming_what_is_no_run(fails, trained):
 
 
 def test_a_name_that_is_taken(fails, trained, two_folders):
-    assert "runs/first exists" in fails("train", two_folders, "--name", "first")
+    assert "runs/first exists; choose another --name, or go on" in fails("train", two_folders, "--name", "first")
+    (trained / "config.yaml").unlink()  # killed before there was any
+    assert "or remove it: it holds no run" in fails("train", two_folders, "--name", "first")
 
 
 def change_mask(path, change):
@@ -257,6 +268,9 @@ def test_nothing_is_left_where_nothing_was_done(tool, trained, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no image")
     assert tool("predict")("bad.png") == 2
     assert not (tmp_path / "predictions").exists()
+    (tmp_path / "mine").mkdir()
+    assert tool("predict")("bad.png", "--output", "mine") == 2
+    assert list((tmp_path / "mine").iterdir()) == []
 
 
 def test_a_second_call_does_not_take_the_first_one_s_outputs(tool, trained, tmp_path, capfd):

@@ -41,7 +41,8 @@ def run_and_config(args: argparse.Namespace) -> tuple[Path, config.Config]:
     settings = config.load(args.config, args.overrides)
     run = args.runs / (args.name or Path(args.config).stem)
     if args.name and run.exists():
-        raise UserError(f"{run} exists; choose another --name, or go on with it: --resume {run}")
+        remedy = f"go on with it: --resume {run}" if (run / CONFIG).is_file() else "remove it: it holds no run"
+        raise UserError(f"{run} exists; choose another --name, or {remedy}")
     return unused(run), settings
 
 
@@ -67,7 +68,7 @@ def conclude(run: Path, finished: bool) -> None:
         f"the {'last' if trained_on_val else 'best'} weights, of step {checkpoint.card['step']}; on {scores['split']}:"
     )
     console.print(score_table(scores))
-    write_json(run / "scores.json", scores)
+    write_json(unused(run / "scores.json"), scores)
     console.print(
         f"mIoU {100 * scores['mean_iou']:.2f} %\n"
         f"look at {run}/samples/ (image, truth, prediction) and {run}/curves.png\n"

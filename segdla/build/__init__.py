@@ -6,7 +6,7 @@ import torch
 
 from segdla import distributed
 from segdla.checkpoint import Checkpoint
-from segdla.config import Config
+from segdla.config import Config, TrainConfig
 from segdla.data.dataset import SegmentationDataset, Source
 from segdla.data.loader import WholeImages
 from segdla.errors import UserError
@@ -35,7 +35,7 @@ def device(name: str | torch.device) -> torch.device:
 
     Each of several processes has a CUDA device of its own.
     """
-    name = str(name)
+    asked = name = str(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if ":" in name and distributed.world_size() > 1:
@@ -50,7 +50,8 @@ def device(name: str | torch.device) -> torch.device:
     try:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError, ImportError) as error:
-        raise UserError(f"device {name!r} can't be used here ({str(error).splitlines()[0]}); try auto or cpu") from None
+        others = "cpu" if asked == "auto" else "auto or cpu"
+        raise UserError(f"device {name!r} can't be used here ({str(error).splitlines()[0]}); try {others}") from None
     found = torch.device(name)
     if found.type == "cuda":
         torch.cuda.set_device(found)
@@ -71,8 +72,14 @@ def precision(name: str, on: torch.device) -> str:
         has |= {"bf16"}
     found = next(near for near in _NEAREST[name] if near in has)
     if on.type == "cuda":  # unasked, cuDNN computes float32 convolutions in tf32
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = found == "tf32"
+        torch.backends.cudnn.allow_tf32 = found == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = False  # the network has none: they sum scores, which is to be exact
     return found
+
+
+def layout(t: TrainConfig) -> torch.memory_format:
+    """How the network's memory is laid out."""
+    return torch.channels_last if t.channels_last else torch.contiguous_format
 
 
 def computed_in(asked: str, found: str, on: torch.device) -> str:
@@ -113,4 +120,4 @@ def trained(checkpoint: Checkpoint, config: Config, on: torch.device) -> DLASeg:
     """The network of a checkpoint, ready to predict."""
     network = model(config, len(checkpoint.card["classes"]))
     load_weights(network, checkpoint.state_dict, str(checkpoint.path))
-    return network.to(on, memory_format=torch.channels_last).eval()
+    return network.to(on, memory_format=layout(config.train)).eval()

@@ -11,6 +11,7 @@ from torch.amp import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
 from segdla import distributed, losses
+from segdla.build import layout
 from segdla.config import LossConfig, TrainConfig
 from segdla.data.dataset import Source
 from segdla.data.shares import count_pixels, enet_weights, median_frequency_weights
@@ -150,7 +151,7 @@ def prepared(network: nn.Module, t: TrainConfig, on: torch.device) -> nn.Module:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         elif distributed.is_main():
             console.print(f"{on} has no synchronised batch normalisation: each process has that of its own images")
-    return network.to(on, memory_format=torch.channels_last if t.channels_last else torch.contiguous_format)
+    return network.to(on, memory_format=layout(t))
 
 
 def compiled(network: Callable, on: torch.device, dynamic: bool | None = None) -> Callable:

@@ -30,15 +30,15 @@ from segdla.report import RunLog, console
 
 def resume_from(run: Path, state: dict[str, Any], training: Training) -> None:
     """Bring a training to the state in which the run ended. Raises UserError where it does not fit."""
-    for name, now in training.stream.items():
-        if (before := state["stream"].get(name, now)) != now:
-            raise UserError(
-                f"{name} is {now}, and was {before} when {run} was saved: it would not be the same run that goes on; "
-                f"resume it as it was, or start a new one from its weights with model.weights={run / BEST}"
-            )
     try:
+        for name, now in training.stream.items():
+            if (before := state["stream"].get(name, now)) != now:
+                raise UserError(
+                    f"{name} is {now}, and was {before} when {run} was saved: it would not be the same run that goes "
+                    f"on; resume it as it was, or start a new one from its weights with model.weights={run / BEST}"
+                )
         training.load_state_dict(state)
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, UserError):
         raise
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
@@ -89,9 +89,13 @@ def _device_name(on: torch.device) -> str:
     return f"{on} with {torch.get_num_threads()} threads" if on.type == "cpu" else str(on)
 
 
-def open_run(config: Config, run: Path, resume: bool) -> None:
-    """Make a run's folder, with its config. Raises UserError where it is taken or can't be made."""
+def open_run(config: Config, run: Path, resume: bool) -> str | None:
+    """Make a run's folder, with its config; returns the one that was there, to ``resume``.
+
+    Raises UserError where it is taken or can't be made.
+    """
     try:
+        before = (run / CONFIG).read_text(encoding="utf-8") if resume else None
         run.mkdir(parents=True, exist_ok=resume)
     except FileExistsError:
         raise UserError(f"{run} was made by another run just now; choose another --name") from None
@@ -103,6 +107,7 @@ def open_run(config: Config, run: Path, resume: bool) -> None:
         if not resume:
             run.rmdir()
         raise
+    return before
 
 
 def train(config: Config, run: Path, resume: bool) -> bool:
@@ -201,7 +206,8 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
                 "train.lr",
                 soft_wrap=True,
             )
-    distributed.on_main(lambda: open_run(config, run, resume))
+    config_before = distributed.on_main(lambda: open_run(config, run, resume))
+    first_step = training.step
     if not resume:
         distributed.on_main(lambda: kept.enter_context(occupied(run)))
     keys = TrainingKeys(
@@ -232,6 +238,9 @@ def _train(config: Config, on: torch.device, run: Path, resume: bool, kept: Exit
                 plan,
             )
     except Exception:
-        if distributed.is_main() and not resume and training.step == 0:  # leave no husk of a run
-            shutil.rmtree(run)
+        if distributed.is_main() and training.step == first_step:  # nothing came of it: all is as it was before
+            if config_before is None:
+                shutil.rmtree(run)
+            else:
+                save_text(run / CONFIG, config_before)
         raise

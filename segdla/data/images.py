@@ -112,11 +112,11 @@ def walk_images(
 def list_images(directory: Path, skip: Path | None = None) -> list[Path]:
     """What ``walk_images`` finds outside of ``skip``, sorted. Raises UserError where there is none, or no directory."""
     if not directory.is_dir():
-        raise UserError(f"no directory {directory}; check data.root and the paths below it")
+        raise UserError(f"no directory {directory}; check the path (of a config: data.root, and what is below)")
     left = os.path.realpath(skip) if skip else None
     paths = sorted(walk_images(directory, lambda place: os.path.realpath(place) == left))
     if not paths:
-        raise UserError(f"no images in {directory} ({', '.join(sorted(IMAGE_SUFFIXES))}); check data.root")
+        raise UserError(f"no images in {directory} ({', '.join(sorted(IMAGE_SUFFIXES))}); check the path")
     return paths
 
 

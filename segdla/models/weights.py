@@ -32,6 +32,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error}; make it readable, or give another") from error
         except SafetensorError as error:
             raise UserError(f"{path} holds no weights: it is not a safetensors file ({error})") from error
     state = read_torch_file(path)
@@ -46,6 +48,10 @@ def read_torch_file(path: Path) -> Any:
     """What a file of ``torch.save`` holds; code in it is not run. Raises UserError where it can't be read."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; make it readable, or give another") from error
+    except MemoryError:
+        raise
     except Exception as error:  # the unpickler raises whatever the bytes make it raise, and advises to run the code
         raise UserError(
             f"{path} holds no weights or state that can be loaded safely ({type(error).__name__}); "

@@ -1,5 +1,8 @@
 """From config to a run: what a user can ask for, and what is answered."""
 
+import errno
+from pathlib import Path
+
 import pytest
 import torch
 from distributed_work import find_occupied
@@ -8,6 +11,7 @@ from processes import run_together
 from segdla import build, config
 from segdla.build import training
 from segdla.build.memory import answering_memory
+from segdla.checkpoint import Checkpoint
 from segdla.errors import UserError
 
 CPU = torch.device("cpu")
@@ -34,11 +38,20 @@ def test_the_nearest_precision_is_used_and_said(asked, capability, found, monkey
     assert build.computed_in(asked, found, CPU) == (found if asked == found else f"{found} (cpu has no {asked})")
 
 
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_a_trained_network_lies_in_memory_as_it_did_in_training(channels_last):
+    asked = settings(f"train.channels_last={channels_last}", "model.backbone=dla46_c")
+    checkpoint = Checkpoint(Path("best"), build.model(asked, 2).state_dict(), {"classes": ["a", "b"]})
+    weights = [tensor for tensor in build.trained(checkpoint, asked, CPU).state_dict().values() if tensor.ndim == 4]
+    assert all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in weights) == channels_last
+
+
 @pytest.mark.parametrize(
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),  # to start a worker
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
     ],
 )
@@ -72,12 +85,34 @@ def test_one_device_for_several_processes_is_refused(monkeypatch):
         build.device("cuda:0")
 
 
+def test_a_device_that_is_busy(monkeypatch):
+    def busy(*_, **__):
+        raise RuntimeError("CUDA-capable device(s) is/are busy or unavailable")
+
+    monkeypatch.setattr(torch, "zeros", busy)
+    with pytest.raises(UserError, match=r"busy or unavailable.*; try auto or cpu$"):
+        build.device("cuda")
+    with pytest.raises(UserError, match=r"busy or unavailable.*; try cpu$"):
+        build.device("auto")
+
+
 def test_a_killed_loader_process_is_answered():
     with (
         pytest.raises(UserError, match=r"a loader process was killed.* lower data\.workers \(now 3\)"),
         answering_memory(settings("data.workers=3"), CPU, ""),
     ):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+
+def test_a_lack_of_shared_memory_is_answered():
+    with (
+        pytest.raises(UserError, match=r"/dev/shm; docker run --shm-size .* lower data\.workers \(now 3;"),
+        answering_memory(settings("data.workers=3"), CPU, ""),
+    ):
+        raise RuntimeError(
+            "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+            "RuntimeError: unable to allocate shared memory(shm) for file </torch_7_0>: No space left on device (28)"
+        )
 
 
 def test_other_errors_keep_their_traceback():
@@ -161,6 +196,18 @@ def test_a_state_that_is_cut_short_is_answered(two_folders, tool, tmp_path, fail
     assert tool("train")(two_folders, "--name", "mine") == 0
     (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:1000])
     assert "last.pt is cut short or damaged" in fails("train", "--resume", run, "train.epochs=2")
+    torch.save({"step": 1}, run / "last.pt")
+    assert "does not fit the config" in fails("train", "--resume", run, "train.epochs=2")
+
+
+def test_a_disk_that_fails_condemns_no_state(two_folders, tool, fails, monkeypatch):
+    assert tool("train")(two_folders, "--name", "mine") == 0
+
+    def broken(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(torch, "load", broken)
+    assert "cannot read runs/mine/last.pt: Input/output error" in fails("train", "--resume", "runs/mine")
 
 
 def test_what_fails_at_its_first_step_leaves_no_run(two_folders, fails, tmp_path, monkeypatch):
@@ -170,6 +217,18 @@ def test_what_fails_at_its_first_step_leaves_no_run(two_folders, fails, tmp_path
     monkeypatch.setattr(training.engine, "take_step", too_large)
     assert "out of memory" in fails("train", two_folders, "--name", "mine")
     assert not (tmp_path / "runs" / "mine").exists()
+
+
+def test_what_fails_at_its_first_step_changes_no_run(two_folders, tool, fails, tmp_path, monkeypatch):
+    assert tool("train")(two_folders, "--name", "mine") == 0
+    files = {path: path.read_bytes() for path in (tmp_path / "runs" / "mine").glob("*.*") if "events" not in path.name}
+
+    def too_large(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training.engine, "take_step", too_large)
+    assert "out of memory" in fails("train", "--resume", "runs/mine", "train.epochs=2", "data.crop=[64, 64]")
+    assert {path: path.read_bytes() for path in files} == files
 
 
 def test_parts_too_small_for_batch_normalisation_are_refused(two_folders, fails):
