@@ -38,7 +38,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     """One that comes with a library we have anyway, and knows more than ASCII: Latin, Greek, Cyrillic and more."""
     import matplotlib
 
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
 
 
 def _drawable(words: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from segdla.errors import UserError
 from segdla.visualize import partial
 
+_SILENT = 0  # OpenCV's LOG_LEVEL_SILENT
 _USUAL_RATE = 25.0  # for a file that doesn't tell
 
 
@@ -122,7 +123,8 @@ def _for_opencv(path: Path) -> str:
 def _quiet() -> None:
     # What can't be read or encoded is answered here; FFmpeg, which reads this when it is first used, would add to it.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    set_log_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel  # OpenCV 4, 5
+    set_log_level(_SILENT)
 
 
 def _require_readable(path: Path) -> None:
