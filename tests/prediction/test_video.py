@@ -101,6 +101,14 @@ def test_an_opencv_that_writes_no_video(monkeypatch):
         video.codec.__wrapped__()
 
 
+def test_opencv_4_is_silenced_by_its_own_name_for_it(monkeypatch):
+    levels = []
+    monkeypatch.setattr(cv2, "setLogLevel", levels.append, raising=False)
+    monkeypatch.delattr(cv2.utils, "logging", raising=False)
+    video._quiet()
+    assert levels == [0]
+
+
 def test_looking_for_an_encoder_is_silent(capfd):
     assert video.codec.__wrapped__() in ("avc1", "mp4v")
     assert capfd.readouterr().err == ""
