@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from segdla import hub
+from segdla.data.memory import NO_LOCKS
 from segdla.errors import UserError
 from segdla.models.weights import read_torch_file
 
@@ -111,7 +112,7 @@ def occupied(run: Path) -> Iterator[None]:
                 raise UserError(
                     f"{run} is being trained by another process; let it finish or stop it, then resume"
                 ) from error
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # a file system without locks
+            if error.errno not in NO_LOCKS:
                 raise
         yield
 
@@ -197,6 +198,7 @@ def _sync_folder(folder: Path) -> None:
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            with suppress(OSError):  # nor have some network file systems, and the file itself is on disk
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -23,20 +23,23 @@ def measure(work: Callable[[], object], device: torch.device, seconds: float = 1
     before = _start_peak(device)
     for _ in range(2):
         work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    _wait(device)
     spent: list[float] = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until or len(spent) < fewest:
         started = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        _wait(device)
         spent.append(time.perf_counter() - started)
     peak = _peak(device)
     ordered = sorted(spent)
     p95 = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]
     return Speed(statistics.median(spent), p95, None if peak is None else max(0.0, peak - before))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def _start_peak(device: torch.device) -> float:

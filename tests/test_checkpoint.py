@@ -1,4 +1,6 @@
+import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -14,13 +16,16 @@ from segdla.checkpoint import (
     find_checkpoint,
     folder_of_results,
     named,
+    occupied,
     plain,
     read_training,
     read_weights,
+    save_text,
     save_training,
     save_weights,
     unused,
 )
+from segdla.data.memory import locked
 from segdla.errors import UserError
 
 
@@ -128,6 +133,23 @@ def test_a_disk_that_fills_while_the_state_is_written_is_answered(tmp_path):
     assert process.exitcode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
     assert torch.load(tmp_path / "last.pt", weights_only=True)["x"].numel() == 1
+
+
+def test_a_file_system_without_locks_and_synchronised_folders(tmp_path, monkeypatch):
+    def unknown(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    def of_files_alone(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    fcntl = pytest.importorskip("fcntl", reason="there are no such locks on Windows")
+    monkeypatch.setattr(fcntl, "lockf", unknown)
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    monkeypatch.setattr(os, "fsync", of_files_alone)
+    with occupied(tmp_path), locked(tmp_path / "lock"):
+        save_text(tmp_path / "config.yaml", "data:")
+    assert (tmp_path / "config.yaml").read_text(encoding="utf-8") == "data:"
 
 
 def test_scores_of_absent_classes_are_json():

@@ -12,7 +12,7 @@ from segdla.errors import UserError
 
 def is_lack_of_memory(error: Exception) -> bool:
     """Of the device or the host."""
-    said = ("allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    said = ("allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED", "MPS backend out of memory")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in said)
 
 

@@ -149,7 +149,10 @@ def entry_keys(source: PairSource) -> list[str]:
 
 def disk_folder() -> Path:
     """Where caches are kept unless the user says otherwise."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segdla"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segdla"
+    except RuntimeError as error:
+        raise UserError(f"no place for data.cache=disk: {error}; set data.cache_folder") from error
 
 
 def ram_folder(source: PairSource) -> Path:

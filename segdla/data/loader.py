@@ -30,6 +30,11 @@ class Batch(NamedTuple):
     names: tuple[str, ...]
     unreadable: tuple[str, ...] = ()  # messages of samples that others stand in for
 
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Images and targets on a device; with CUDA the host need not wait until they are there."""
+        meanwhile = device.type == "cuda"  # MPS would read them only when they are let go of, and others in their place
+        return self.images.to(device, non_blocking=meanwhile), self.targets.to(device, non_blocking=meanwhile)
+
 
 class TrainingKeys:
     """Batches of (epoch, index) keys from ``first_step`` to the run's last step, ``accumulate`` of them a step.

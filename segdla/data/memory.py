@@ -1,6 +1,7 @@
 """Folders in memory that processes share, and how much memory there is."""
 
 import atexit
+import errno
 import math
 import os
 import shutil
@@ -15,6 +16,8 @@ try:
 except ImportError:  # Windows: nobody waits for anybody, and processes share nothing
     fcntl = None
 
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+"""What file systems without locks answer: those of some networks and clusters."""
 _SHARED = Path("/dev/shm")  # a file system in memory
 _GROUP = Path("/sys/fs/cgroup")  # of a container's processes
 
@@ -74,7 +77,7 @@ def free_memory() -> float:
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """One process at a time; a killed one's lock goes with it."""
+    """One process at a time, where the file system has locks; a killed one's goes with it."""
     if fcntl is None:
         yield
         return
@@ -84,4 +87,7 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[N
         except BlockingIOError:
             waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         yield

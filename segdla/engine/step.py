@@ -24,8 +24,8 @@ def gradients_of(training: Training, learner: nn.Module, objective: Objective, p
     forward = in_precision(learner, plan.device, plan.precision)
 
     def gradients(parts: tuple[Batch, ...]) -> Tensor:
-        images = [part.images.to(plan.device, non_blocking=True) for part in parts]
-        targets = [part.targets.to(plan.device, non_blocking=True).long() for part in parts]
+        images, targets = zip(*(part.on(plan.device) for part in parts), strict=True)
+        targets = [part.long() for part in targets]
         value = torch.zeros((), device=plan.device)
         for i, share in enumerate(shares([objective.amount(part) for part in targets])):
             last = i == len(parts) - 1

@@ -27,8 +27,9 @@ def evaluate(
     confusion = ConfusionMatrix(num_classes, device)
     shown: tuple[Batch, Callable[[], Tensor]] | None = None
     for batch in batches:
-        prediction = segment(batch.images.to(device, non_blocking=True))
-        confusion.update(prediction, batch.targets.to(device, non_blocking=True))
+        images, targets = batch.on(device)
+        prediction = segment(images)
+        confusion.update(prediction, targets)
         if keep is not None:
             due, shown = shown, (batch, to_host(prediction))
             if due is not None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
+from torch.export.passes import move_to_device_pass
 
 from segdla.errors import UserError
 
@@ -31,7 +32,7 @@ def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], 
     if not files[_CARD]:
         raise UserError(f"{path} was not written by tools/export.py; export a run or checkpoint with it")
     if device.type != "cpu":
-        program = torch.export.passes.move_to_device_pass(program, device)
+        program = move_to_device_pass(program, device)
     module = program.module()
 
     def logits(images: Tensor) -> Tensor:

@@ -75,7 +75,10 @@ class ScoreMap:
         for left in range(0, self.size[1], block):
             right = min(left + block, self.size[1])
             begin, end, weights = band(self.columns, left, right, device)
-            torch.mm(values[:, begin:end], weights.T, out=across[:, left:right])
+            if device.type == "mps":  # which before macOS 15 writes no part of a tensor as mm's out
+                across[:, left:right] = values[:, begin:end] @ weights.T
+            else:
+                torch.mm(values[:, begin:end], weights.T, out=across[:, left:right])
         across = across.view(batch * classes, height, -1)
         return torch.bmm(down.expand(batch * classes, -1, -1), across).view(batch, classes, bottom - top, -1)
 

@@ -22,14 +22,20 @@ def bilinear_kernel(factor: int) -> Tensor:
 def register_kernels() -> bool:
     """Whether this machine can use ``torch.ops.segdla.upsample2``, which then is there.
 
-    Triton, which is not there on Windows, needs a C compiler and Python's headers, which slim containers lack, and a
-    GPU of 2017 or later.
+    Triton, which is not there on Windows, needs a C compiler and Python's headers, which slim containers lack, a folder
+    to keep in what it compiled, and a GPU of 2017 or later.
     """
     has_compiler = any(map(shutil.which, (os.environ.get("CC", "gcc"), "clang")))
     has_headers = (Path(sysconfig.get_path("include")) / "Python.h").exists()
     if not (torch.cuda.is_available() and find_spec("triton") and has_compiler and has_headers):
         return False
     if torch.cuda.get_device_capability() < (7, 0):
+        return False
+    from triton.runtime.cache import get_cache_manager
+
+    try:
+        get_cache_manager("00")
+    except OSError:  # in a home that is not there or not ours
         return False
     from segdla.models import upsample_cuda  # noqa: F401
 

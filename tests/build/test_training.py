@@ -52,6 +52,7 @@ def test_a_trained_network_lies_in_memory_as_it_did_in_training(channels_last):
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),  # to start a worker
+        RuntimeError("MPS backend out of memory (MPS allocated: 1.00 GiB)"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
     ],
 )

@@ -221,3 +221,13 @@ def test_memory_is_freed_by_the_last_user_and_after_a_kill_by_the_next(source, t
     assert made.is_dir()
     ram_folder(open_source(tmp_path, label_map={0: "b", 1: "a"}))
     assert not made.exists()
+
+
+def test_nobody_s_home_is_no_place_for_a_cache(monkeypatch):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.raises(UserError, match=r"home directory.*; set data\.cache_folder"):
+        cache.disk_folder()

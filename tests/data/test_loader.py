@@ -177,13 +177,21 @@ def test_an_unreadable_sample_arrives_as_its_own_message(workers):
         list(images)
 
 
-def test_a_lack_of_shared_memory_arrives(monkeypatch):
-    def full(_):
-        raise RuntimeError("unable to allocate shared memory")
+class Full(Scenes):
+    """In a worker, which then has no shared memory."""
 
-    monkeypatch.setattr(torch.Tensor, "share_memory_", full)  # of the worker too, which is a copy of this process
+    def read(self, index):
+        torch.Tensor.share_memory_ = _no_room
+        return super().read(index)
+
+
+def _no_room(_):
+    raise RuntimeError("unable to allocate shared memory")
+
+
+def test_a_lack_of_shared_memory_arrives():
     with pytest.raises(RuntimeError, match="unable to allocate shared memory"):
-        list(WholeImages(SegmentationDataset(Scenes("val", 2, (32, 48))), 1, 1, pin=False))
+        list(WholeImages(SegmentationDataset(Full("val", 2, (32, 48))), 1, 1, pin=False))
 
 
 def test_another_sample_stands_in_for_an_unreadable_one_and_says_so():

@@ -34,11 +34,13 @@ def test_kernels_compute_the_transposed_convolution_and_its_gradients():
     subprocess.run([sys.executable, script], env={**os.environ, "TRITON_INTERPRET": "1"}, check=True, timeout=120)
 
 
-@pytest.mark.parametrize("lacking", ["a compiler", "the headers"])
+@pytest.mark.parametrize("lacking", ["a compiler", "the headers", "a place for what is compiled"])
 def test_without_what_triton_needs_there_are_no_kernels(lacking, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    if lacking == "a compiler":
-        monkeypatch.setattr(upsample.shutil, "which", lambda name: None)
-    else:
-        monkeypatch.setattr(upsample.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(upsample.shutil, "which", lambda name: None if lacking == "a compiler" else name)
+    headers = tmp_path / "none" if lacking == "the headers" else tmp_path
+    monkeypatch.setattr(upsample.sysconfig, "get_path", lambda name: str(headers))
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "Python.h" / "cache"))  # below a file
     assert not upsample.register_kernels.__wrapped__()  # that it is asked once is not what is tested
