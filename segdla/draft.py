@@ -48,6 +48,9 @@ def draft(
     problems = pairing.problems + contents.problems
     if problems:
         told.append(f"left out: {problems[0]}" + (f" (and {len(problems) - 1} more)" if problems[1:] else ""))
+    left = [*pairing.unused, *pairing.others]
+    if left:
+        told.append(f"left out, as their names pair them with nothing: {len(left)}, such as {left[0]}")
     if len(pairs) < 2:
         raise UserError(f"one pair in {folders[0][0]} is too little: to train on, and another to validate on")
     root = Path(os.path.commonpath([path.resolve() for pair in folders for path in pair]))
@@ -61,18 +64,23 @@ def draft(
     elif len(folders) > 1:
         splits = {split: (*pair, naming) for split, pair, naming in zip(_SPLITS, folders, namings, strict=False)}
         parts = {split: part.pairs for split, part in zip(splits, found, strict=True)}
-    elif splits := {split: (*pair, *namings) for split, pair in find_splits(*folders[0]).items()}:
+    else:
+        splits = {split: (*pair, *namings) for split, pair in find_splits(*folders[0]).items()}
         parts = {
             split: [pair for pair in pairs if pair[0].is_relative_to(inside)] for split, (inside, *_) in splits.items()
         }
         if not parts.get("test", True):  # without masks it is no split to score on
             del parts["test"]
-    else:
-        train, val = divide(len(pairs), contents.groups, fraction, seed)
-        parts = {"train": [pairs[i] for i in train], "val": [pairs[i] for i in val]}
-        told.append(f"{len(train)} images to train on and {len(val)} to validate on, drawn with seed {seed}")
-        if any(0 < len(set(group) & set(val)) < len(group) for group in contents.groups):
-            told.append("most images are of one sequence, which had to be cut: scores will flatter")
+        if "val" not in parts:
+            splits = {}
+            of_train = set(parts.get("train", pairs))
+            drawn = [i for i, pair in enumerate(pairs) if pair in of_train]
+            train, val = divide(drawn, contents.groups, fraction, seed)
+            test = {"test": parts["test"]} if "test" in parts else {}
+            parts = {"train": [pairs[i] for i in train], "val": [pairs[i] for i in val], **test}
+            told.append(f"{len(train)} images to train on and {len(val)} to validate on, drawn with seed {seed}")
+            if any(0 < len(set(group) & set(val)) < len(group) for group in contents.groups):
+                told.append("most images are of one sequence, which had to be cut: scores will flatter")
     parts = {split: [pair for pair in part if pair in readable] for split, part in parts.items()}
     for split, part in parts.items():
         if not part:
@@ -107,7 +115,7 @@ def _listed(root: Path, path: Path) -> str:
 
 def _yaml(root: Path, splits: dict, labels: Labels, contents: Contents, number: int) -> str:
     crop = [max(32, min(_LARGEST_CROP, side) // 32 * 32) for side in contents.size]
-    batch = max(1, min(8 if crop[0] * crop[1] > 300**2 else 16, number // 2))
+    batch = max(2, min(8 if crop[0] * crop[1] > 300**2 else 16, number // 2))
     epochs = max(10, round(_STEPS * batch / number))
     lines = [
         f"# Drafted from {root}: rename the classes, and see what the doctor says: python tools/check_data.py THIS",

@@ -119,6 +119,22 @@ def test_folders_that_are_split_stay_so(tool, two_folders, tmp_path):
     assert [report["splits"][split]["images"] for split in ("train", "val")] == [4, 2]
 
 
+def test_without_a_validation_split_it_is_drawn_from_the_training_images(tool, tmp_path, capsys):
+    for number in range(10):
+        split = "test" if number < 4 else "train"
+        for kind, channels in (("images", (3,)), ("masks", ())):
+            noise = np.random.default_rng(number).integers(0, 2, (40, 56, *channels), np.uint8)
+            write(tmp_path / "set" / kind / split / f"{number}.png", noise)
+    write(tmp_path / "set" / "masks" / "train" / "legend.png", np.zeros((8, 8), np.uint8))
+    assert tool("check_data")("--images", "set/images", "--masks", "set/masks", "--write", "mine.yaml") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "left out, as their names pair them with nothing: 1, such as set/masks/train/legend.png" in told
+    lists = {split: (tmp_path / f"mine_{split}.txt").read_text(encoding="utf-8") for split in ("train", "val", "test")}
+    assert [len(lines.splitlines()) for lines in lists.values()] == [5, 1, 4]
+    assert all("masks/test/" in line for line in lists["test"].splitlines())
+    assert "test/" not in lists["train"] + lists["val"]
+
+
 def test_the_share_of_what_is_taken_for_unlabelled_is_told(tool, tmp_path, capsys):
     images, masks = folders(tmp_path / "set", "ids")
     for mask in masks.rglob("*.png"):

@@ -115,7 +115,8 @@ class FolderConfig(FilesConfig):
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=254)]
     """Names; the position is the id in the masks, unless label_map says otherwise."""
     colors: tuple[Color, ...] | None = None
-    """One RGB colour a class: what colour masks are read by, and what predictions are drawn in; null: distinct ones."""
+    """One RGB colour a class: what colour masks are read by, and what predictions are drawn in. For null and for
+    greys, these are distinct ones."""
     label_map: dict[LabelId, str] | None = None
     """Ids in the masks to the classes they stand for, several to one where wanted: {0: ground, 255: car}."""
     ignore: tuple[LabelId, ...] | None = None

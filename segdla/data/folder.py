@@ -28,7 +28,8 @@ def folder(
     that is no class. Masks of colours are read by ``colors``. Raises UserError where a directory or list is missing.
     """
     root = Path(root)
-    classes = Classes(tuple(names), tuple(colors) if colors else distinct_colors(len(names)))
+    in_grey = all(len(set(color)) == 1 for color in colors or ())  # ids in three channels: nearly black
+    classes = Classes(tuple(names), distinct_colors(len(names)) if in_grey else tuple(colors))
     encode = _encoding(names, colors, label_map, ignore, ignore_colors)
     if list_file is not None:
         pairing = pair_list(root, root / list_file)

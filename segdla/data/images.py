@@ -72,6 +72,12 @@ def read_mask(path: Path) -> np.ndarray:
     return _upright(mask, _orientation(header))
 
 
+def read_palette(path: Path) -> np.ndarray | None:
+    """The RGB colours (N,3) uint8 of a palette image's indices; None where it is none. Raises UserError."""
+    header = _header(path, io.BytesIO(_content(path)))
+    return np.array(header.getpalette("RGB"), np.uint8).reshape(-1, 3) if header.mode == "P" else None
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """(height, width) as ``read_image`` would give them, from the header alone. Raises UserError."""
     _require_file(path)

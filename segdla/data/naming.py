@@ -4,7 +4,6 @@ import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,30 +13,43 @@ from segdla.data.pairing import Naming, pair_files
 from segdla.errors import UserError
 
 _CHANCE = 10  # one pair of more files is no naming
+_OF_THREE = (False, 3)  # plainness: masks of fewer ids are black and white
 
 
 def find_naming(images: Path, masks: Path) -> Naming:
-    """The prefixes and suffixes that pair most images. Raises UserError where none do, or hardly any."""
+    """The prefixes and suffixes that pair most images.
+
+    Of several kinds of masks, those of fewest ids are meant, not instances or colours; of several of images, colours.
+    Raises UserError where hardly any image has a mask, or each several that are alike, such as one for each class.
+    """
     files, mask_files = list_images(images, skip=masks), list_images(masks, skip=images)
     stems = sorted(_stem(path.relative_to(images)) for path in files)
     partners = sorted(_stem(path.relative_to(masks)) for path in mask_files)
-    likely = chain(_likely(stems, "", partners, ""), _likely(stems, _prefix(stems), partners, _prefix(partners)))
-    best, most, plainness = None, 0, None
-    for found in likely:
-        naming = found._replace(
+    likely = [
+        found._replace(
             image_suffix=_with_extension(found.image_suffix, files),
             mask_suffix=_with_extension(found.mask_suffix, mask_files),
         )
-        if images.resolve() == masks.resolve() and naming.image_suffix == naming.mask_suffix:
-            continue
-        pairs = pair_files(images, files, masks, mask_files, naming).pairs
-        if len(pairs) < max(1, most):
-            continue
-        plain = _plainness(mask for _, mask in pairs)  # of several kinds, ids are meant, not instances or colours
-        if len(pairs) > most or plain < plainness:
-            best, most, plainness = naming, len(pairs), plain
-    if best is None or _CHANCE * most < min(len(files), len(mask_files)):
+        for found in (*_likely(stems, "", partners, ""), *_likely(stems, _prefix(stems), partners, _prefix(partners)))
+    ]
+    in_one_folder = images.resolve() == masks.resolve()
+    if in_one_folder:
+        likely = [naming for naming in likely if naming.image_suffix != naming.mask_suffix] + _by_extension(files)
+    paired = [(naming, dict(pair_files(images, files, masks, mask_files, naming).pairs)) for naming in likely]
+    most = max((len(pairs) for _, pairs in paired), default=0)
+    if _CHANCE * most < min(len(files), len(mask_files)) or not most:
         raise UserError(_nothing_in_common(images, stems, masks, partners))
+    paired = [(naming, pairs) for naming, pairs in paired if len(pairs) == most]
+    plainness = [(_plainness(pairs.values()), not _plainness(pairs)[0]) for _, pairs in paired]
+    best, mine = paired[plainness.index(min(plainness))]
+    for (_, pairs), (plain, _) in zip(paired, plainness, strict=True):
+        alike = plain == min(plainness)[0] or (plain < _OF_THREE and min(plainness)[0] < _OF_THREE)
+        if alike and pairs != mine and pairs.keys() == mine.keys():
+            image = next(image for image in mine if pairs[image] != mine[image])
+            raise UserError(
+                f"each image has several masks, such as {mine[image]} and {pairs[image]}: merge those of an image into "
+                "one of ids, or leave masks of one kind in the folder"
+            )
     return best
 
 
@@ -66,6 +78,12 @@ def _with_extension(suffix: str, files: Sequence[Path]) -> str:
         return suffix
     extensions = Counter(path.suffix for path in files if _stem(path).endswith(suffix))
     return suffix + extensions.most_common(1)[0][0]
+
+
+def _by_extension(files: Sequence[Path]) -> list[Naming]:
+    """Of one folder's images and masks with the same stems: either of the two most usual extensions may be masks'."""
+    usual = [extension for extension, _ in Counter(path.suffix for path in files).most_common(2)]
+    return [Naming("", "", *usual), Naming("", "", *reversed(usual))] if len(usual) == 2 else []
 
 
 def _prefix(stems: Sequence[str]) -> str:
@@ -115,7 +133,7 @@ def _shared(a: str, b: str) -> int:
 
 
 def _plainness(masks: Iterable[Path]) -> tuple[bool, int]:
-    """Whether the first of the masks that can be read is of colours, and how many values it holds."""
+    """Whether the first of the files that can be read is of colours, and how many values it holds."""
     for mask in masks:
         try:
             values = read_mask(mask)

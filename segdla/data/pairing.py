@@ -31,6 +31,7 @@ class Pairing(NamedTuple):
     pairs: list[tuple[Path, Path]]  # image, mask
     problems: list[str]  # a message for each image without exactly one mask
     unused: list[Path]  # masks of no image
+    others: Sequence[Path] = ()  # files that lack the prefixes or suffixes
 
 
 def pair_folders(
@@ -74,7 +75,10 @@ def pair_files(
         else:
             pairs.append((found[0], partners[0]))
     unused = [path for key, found in masks_by_key.items() if key not in matched and keep(key) for path in found]
-    return Pairing(pairs, problems, unused)
+    named = {path for by_key in (images_by_key, masks_by_key) for found in by_key.values() for path in found}
+    return Pairing(
+        pairs, problems, unused, [path for path in dict.fromkeys([*files, *mask_files]) if path not in named]
+    )
 
 
 def pair_list(root: Path, path: Path) -> Pairing:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -13,13 +13,14 @@ import numpy as np
 
 from segdla.data.dataset import Color, require_one_size
 from segdla.data.duplicates import fingerprint, near_groups
-from segdla.data.images import read_image, read_mask
+from segdla.data.images import read_image, read_mask, read_palette
 from segdla.data.labels import packed_colors, unpacked_color
 from segdla.errors import UserError
 
 _SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-_MOST_CLASSES = 64  # more values than that are no classes but instances
-_BLURRED = 0.03  # of the pixels; more of other values than that are classes
+_MOST_COLORS = 64  # more than that are no classes but a photo
+_MOST_IDS = 254  # as many classes as there can be
+_BLURRED = 0.03  # of the pixels; one other value with more than that is a class
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,16 @@ class Labels:
 
 
 def find_splits(images: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
-    """Sub-folders of both that are named like splits; none, where there are not both train and val."""
+    """Sub-folders of both that are named like splits, such as Train or val2017; none, where there is not train and
+    another."""
     here, there = ({path.name for path in folder.iterdir() if path.is_dir()} for folder in (images, masks))
     found = {
         split: (images / name, masks / name)
         for split, names in _SPLITS.items()
-        for name in reversed(names)
-        if name in here and name in there
+        for name in sorted(here & there)
+        if name.lower().rstrip("0123456789") in names
     }
-    return found if {"train", "val"} <= set(found) else {}
+    return found if "train" in found and len(found) > 1 else {}
 
 
 def examine(
@@ -73,24 +75,33 @@ def examine(
     seen, readable, problems = [], [], []
     kinds: dict[bool, Path] = {}  # whether of colours: a mask
     values: Counter[int] = Counter()
+    looks: dict[int, tuple[Color, Path]] = {}  # of an id, in palettes
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         futures = [pool.submit(_look, *pair) for pair in pairs]
         for pair, future in zip(pairs, progress(futures), strict=True):
             try:
-                colored, found, *look = future.result()
+                colored, found, palette, *look = future.result()
             except UserError as error:
                 problems.append(str(error))
                 continue
             kinds.setdefault(colored, pair[1])
             if len(kinds) > 1:
                 raise UserError(f"{kinds[False]} holds ids but {kinds[True]} colours; make them of one kind")
+            for value, color in palette.items():
+                before, other = looks.setdefault(value, (color, pair[1]))
+                if color != before:
+                    raise UserError(
+                        f"id {value} has the colour {before} in {other}, but {color} in {pair[1]}: the palettes "
+                        "differ, and so may what the ids mean; save the masks as RGB, or with one palette"
+                    )
             values.update(found)
-            if len(values) > _MOST_CLASSES:  # at once: a photo taken for a mask has half a million
+            most = _MOST_COLORS if colored else 256
+            if len(values) > most:  # at once: a photo taken for a mask has half a million
                 raise UserError(
-                    f"{pair[1]} holds {_number(found, colored)}, the masks so far {len(values)}, where at most "
-                    f"{_MOST_CLASSES} classes are expected: is it a mask of classes, no photo, of no instances, its "
-                    "edges not blurred?"
+                    f"{pair[1]} holds {_number(found, colored)}, the masks so far {len(values)}, where at most {most} "
+                    "are expected: is it a mask of classes, no photo, of no instances, its edges not blurred? If it "
+                    "is, write the config by hand, with the classes' colors or a label_map"
                 )
             seen.append(look)
             readable.append(pair)
@@ -124,33 +135,52 @@ def name_labels(contents: Contents) -> Labels:
     values = list(contents.values)
     if contents.colored:
         colors = [unpacked_color(value) for value in values]
+        if all(len(set(color)) == 1 for color in colors):
+            _require_no_blur({color[0]: pixels for color, pixels in zip(colors, contents.values.values(), strict=True)})
         names = ["background" if color == (0, 0, 0) else "color_{}_{}_{}".format(*color) for color in colors]
         return Labels(names, colors=colors)
-    between = {value: pixels for value, pixels in contents.values.items() if value not in (0, 255)}
-    share = sum(between.values()) / sum(contents.values.values())
-    if {0, 255} <= set(values) and any(128 <= value < 255 for value in between) and share < _BLURRED:
-        raise UserError(
-            f"the masks are black and white (0 and 255), but for {100 * share:.2g} % of the pixels, of values between "
-            f"such as {max(between)}: blurred edges? Make PNGs of two values, thresholded at 128"
-        )
+    _require_no_blur(contents.values)
     if values == [0, 255]:
         return Labels(["background", "object"], label_map={0: "background", 255: "object"}, ignore=[])
     ignore = [value for value in values if value == 255]
     ids = [value for value in values if value != 255]
     if len(ids) < 2:
         raise UserError(f"the masks hold the ids {values} alone, and 255 is for what is unlabelled: no two classes")
+    if len(ids) > _MOST_IDS:
+        raise UserError(
+            f"the masks hold {len(ids)} ids, where there can be {_MOST_IDS} classes: are they of instances, or photos? "
+            "If not, write the config by hand, with a label_map of several ids to a class"
+        )
     names = [f"class_{i}" for i in ids]
     in_order = ids == list(range(len(ids)))
     return Labels(names, label_map=None if in_order else dict(zip(ids, names, strict=True)), ignore=ignore or None)
 
 
-def divide(number: int, groups: Sequence[np.ndarray], fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    """Indices to train on and, about a fraction of them, drawn, to validate on; no group is divided.
+def _require_no_blur(values: Mapping[int, int]) -> None:
+    """Raises UserError where values, with their pixels, are black and white and what lies between at their edges."""
+    total = sum(values.values())
+    between = {value: pixels for value, pixels in values.items() if value not in (0, 255)}
+    share = sum(between.values()) / total
+    if not {0, 255} <= set(values) or not any(128 <= value < 255 for value in between):
+        return
+    if share < 0.25 and max(between.values()) < _BLURRED * total:
+        raise UserError(
+            f"the masks are black and white (0 and 255), but for {100 * share:.2g} % of the pixels, of values between "
+            f"such as {max(between)}: blurred edges? Make PNGs of two values, thresholded at 128"
+        )
+
+
+def divide(
+    indices: Sequence[int], groups: Sequence[np.ndarray], fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Of the indices those to train on and, about a fraction of them, drawn, to validate on; no group is divided.
 
     But where too little lies outside of a large group, it is cut: its end is to validate on.
     """
+    number = len(indices)
     wanted = min(max(1, round(fraction * number)), number - 1)
-    alone = np.setdiff1d(np.arange(number), np.concatenate(groups)) if groups else np.arange(number)
+    groups = [group for group in (np.intersect1d(group, indices) for group in groups) if len(group)]
+    alone = np.setdiff1d(indices, np.concatenate(groups)) if groups else np.array(indices)
     units = [*groups, *alone[:, None]]
     chosen: list[int] = []
     for unit in np.random.default_rng(seed).permutation(len(units)):
@@ -159,7 +189,7 @@ def divide(number: int, groups: Sequence[np.ndarray], fraction: float, seed: int
     if 2 * len(chosen) < wanted:
         unit = min((unit for unit in units if unit[0] not in chosen), key=len).tolist()
         chosen += unit if len(chosen) + len(unit) <= number // 2 else unit[len(chosen) - wanted :]
-    return sorted(set(range(number)) - set(chosen)), sorted(chosen)
+    return sorted(set(indices) - set(chosen)), sorted(chosen)
 
 
 def by_lists(pairs: Sequence[tuple[Path, Path]], images: Path, lists: Sequence[Path]) -> list[list[int]]:
@@ -201,10 +231,12 @@ def _number(values: Collection[int], colored: bool) -> str:
 
 def _look(
     image_path: Path, mask_path: Path
-) -> tuple[bool, dict[int, int], tuple[int, int], Sequence, Sequence, np.ndarray]:
+) -> tuple[bool, dict[int, int], dict[int, Color], tuple[int, int], Sequence, Sequence, np.ndarray]:
     image, mask = read_image(image_path), read_mask(mask_path)
     require_one_size(image_path, image.shape[:2], mask_path, mask.shape[:2])
     values, counts = np.unique(packed_colors(mask) if mask.ndim == 3 else mask, return_counts=True)
     mean, std = (np.ravel(a) for a in cv2.meanStdDev(image))
     found = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    return mask.ndim == 3, found, image.shape[:2], mean, std**2 + mean**2, fingerprint(image)
+    palette = read_palette(mask_path)
+    colors = {value: tuple(palette[value].tolist()) for value in found if palette is not None and value < len(palette)}
+    return mask.ndim == 3, found, colors, image.shape[:2], mean, std**2 + mean**2, fingerprint(image)

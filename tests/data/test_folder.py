@@ -3,6 +3,7 @@ import pytest
 from conftest import write
 
 from segdla.data.folder import distinct_colors, folder
+from segdla.data.images import read_mask
 from segdla.errors import UserError
 
 
@@ -24,6 +25,15 @@ def test_a_list_file(root):
     (root / "train.txt").write_text("images/b.jpg masks/b.png\n", encoding="utf-8")
     source = folder(root, ("road", "car"), list_file="train.txt")
     assert [source.name(i) for i in range(len(source))] == ["b"]
+
+
+def test_greys_are_read_and_drawn_in_colours(root):
+    """Ids stored in three channels."""
+    for name in ("a", "b"):
+        write(root / "masks" / f"{name}.png", np.array([[[0, 0, 0], [1, 1, 1]]] * 4, np.uint8))
+    source = folder(root, ("road", "car"), images="images", masks="masks", colors=((0, 0, 0), (1, 1, 1)))
+    np.testing.assert_array_equal(source.encode(read_mask(root / "masks" / "a.png"), root)[0], [0, 1])
+    assert source.classes.palette == distinct_colors(2)
 
 
 def test_ids_that_are_no_class(root):

@@ -52,6 +52,30 @@ def test_of_several_kinds_of_mask_ids_are_taken(tmp_path):
     assert find_naming(tmp_path / "i", tmp_path / "m") == Naming(image_suffix="_rgb", mask_suffix="_label")
 
 
+def test_a_mask_for_each_class_or_object_is_no_mask_of_ids(tmp_path):
+    for stem in ("1", "2"):
+        make(tmp_path, f"i/{stem}.jpg", mask=np.zeros((4, 4, 3), np.uint8))
+        make(tmp_path, f"m/{stem}_car.png", f"m/{stem}_road.png", mask=255 * np.eye(4, dtype=np.uint8))
+        make(tmp_path, f"m/{stem}_tree.png")  # none in this image
+    with pytest.raises(UserError, match=r"each image has several masks, such as .*: merge those of an image into one"):
+        find_naming(tmp_path / "i", tmp_path / "m")
+
+
+def test_of_several_kinds_of_image_colours_are_taken(tmp_path):
+    for stem in ("1", "2"):
+        make(tmp_path, f"i/{stem}_depth.png", mask=np.ones((4, 4), np.uint16))
+        make(tmp_path, f"i/{stem}_rgb.png", mask=np.ones((4, 4, 3), np.uint8))
+        make(tmp_path, f"m/{stem}.png", mask=np.eye(4, dtype=np.uint8))
+    assert find_naming(tmp_path / "i", tmp_path / "m") == Naming(image_suffix="_rgb")
+
+
+def test_in_one_folder_masks_may_be_told_by_their_extension(tmp_path):
+    for stem in ("a", "b"):
+        make(tmp_path, f"{stem}.jpg", mask=np.zeros((4, 4, 3), np.uint8))
+        make(tmp_path, f"{stem}.png", mask=np.eye(4, dtype=np.uint8))
+    assert find_naming(tmp_path, tmp_path) == Naming(image_suffix=".jpg", mask_suffix=".png")
+
+
 def test_masks_that_can_not_be_read_are_not_looked_at(tmp_path):
     for stem in ("1", "2"):
         make(tmp_path, f"i/{stem}.png", f"m/{stem}_L.png")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from conftest import write
+from PIL import Image
 
 from segdla.data.propose import (
     Contents,
@@ -26,6 +27,14 @@ def test_folders_named_like_splits(tmp_path):
     i, m = tmp_path / "i", tmp_path / "m"
     assert find_splits(i, m) == {"train": (i / "training", m / "training"), "val": (i / "val", m / "val")}
     assert find_splits(tmp_path / "i", tmp_path / "m" / "val") == {}
+
+
+def test_splits_are_known_in_capitals_and_with_a_year(tmp_path):
+    make(tmp_path, "i/Train/1.png", "m/Train/1.png", "i/TEST/2.png", "m/TEST/2.png")
+    i, m = tmp_path / "i", tmp_path / "m"
+    assert find_splits(i, m) == {"train": (i / "Train", m / "Train"), "test": (i / "TEST", m / "TEST")}
+    make(tmp_path, "i/val2017/1.png", "m/val2017/1.png")
+    assert find_splits(i, m)["val"] == (i / "val2017", m / "val2017")
 
 
 def examined(root, *masks):
@@ -67,9 +76,32 @@ def test_masks_blurred_by_jpeg_are_refused(tmp_path):
 
 
 def test_of_many_masks_the_one_with_too_many_values_is_named(tmp_path):
-    sound, photo = np.array([[0, 1]], np.uint8), np.arange(100, dtype=np.uint8)[None]
-    with pytest.raises(UserError, match=r"1\.png holds 100 different ids, the masks so far 100"):
-        examined(tmp_path, sound, photo, sound)
+    sound, instances = np.array([[0, 1]], np.uint8), np.arange(300, dtype=np.uint16)[None]
+    with pytest.raises(UserError, match=r"1\.png holds 300 different ids, the masks so far 300"):
+        examined(tmp_path, sound, instances, sound)
+    photo = np.arange(300, dtype=np.uint8).reshape(1, 100, 3)
+    with pytest.raises(UserError, match=r"0\.png holds 100 different colours"):
+        examined(tmp_path, photo)
+
+
+def test_data_sets_of_many_classes():
+    assert len(labels(*range(151)).classes) == 151
+    with pytest.raises(UserError, match="hold 256 ids, where there can be 254 classes"):
+        labels(*range(255), 256)
+
+
+def test_palettes_that_differ(tmp_path):
+    """Such as those in which colours are numbered as they first appear in the picture."""
+    red, green = (255, 0, 0), (0, 255, 0)
+    make(tmp_path, "i.png", mask=np.zeros((1, 2, 3), np.uint8))
+    for name, palette in (("a", (red, green)), ("b", (green, red)), ("c", (red, green, (9, 9, 9)))):
+        mask = Image.fromarray(np.array([[0, 1]], np.uint8))
+        mask.putpalette([value for color in palette for value in color])
+        mask.save(tmp_path / f"{name}.png")
+    pairs = {name: (tmp_path / "i.png", tmp_path / f"{name}.png") for name in "abc"}
+    assert examine([pairs["a"], pairs["c"]]).values == {0: 2, 1: 2}  # what only one has no pixel has
+    with pytest.raises(UserError, match=r"id 0 has the colour \(255, 0, 0\) in .*a\.png, but \(0, 255, 0\) in"):
+        examine([pairs["a"], pairs["b"]])
 
 
 def test_pairs_that_can_not_be_read_are_left_out(tmp_path):
@@ -108,6 +140,12 @@ def test_black_and_white_masks_with_blurred_edges_are_refused():
     contents = [Contents([], [], False, values, (8, 8), [], [], []) for values in (few, many)]
     with pytest.raises(UserError, match=r"but for 0\.5 % of the pixels, of values between such as 254"):
         name_labels(contents[0])
+    thin = {0: 850, 255: 50} | dict.fromkeys(range(100, 200), 1)  # lines are half edge
+    with pytest.raises(UserError, match=r"but for 10 % of the pixels, of values between such as 199"):
+        name_labels(Contents([], [], False, thin, (8, 8), [], [], []))
+    in_three_channels = {value << 16 | value << 8 | value: pixels for value, pixels in few.items()}
+    with pytest.raises(UserError, match="blurred edges"):
+        name_labels(Contents([], [], True, in_three_channels, (8, 8), [], [], []))
     assert name_labels(contents[1]).classes == ["class_0", "class_128"]
 
 
@@ -124,21 +162,28 @@ def test_one_class_and_what_is_unlabelled_is_too_little():
 def test_splits_divide_no_group():
     groups = [np.arange(10, 18), np.array([30, 31])]
     for seed in range(20):
-        train, val = divide(40, groups, 0.25, seed)
+        train, val = divide(range(40), groups, 0.25, seed)
         assert sorted(train + val) == list(range(40))
         assert 5 <= len(val) <= 10
         for group in groups:
             assert set(group.tolist()) <= set(train) or set(group.tolist()) <= set(val)
-    assert divide(40, groups, 0.25, 0) == divide(40, groups, 0.25, 0) != divide(40, groups, 0.25, 1)
+    first, again, other = (divide(range(40), groups, 0.25, seed) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_some_of_the_images_are_divided():
+    train, val = divide(range(20, 30), [np.array([3, 4, 21, 22]), np.array([7, 8])], 0.3, 0)
+    assert sorted(train + val) == list(range(20, 30)) and len(val) == 3
+    assert {21, 22} <= set(train) or {21, 22} <= set(val)
 
 
 def test_a_set_of_one_sequence_is_cut():
-    assert divide(10, [np.arange(10)], 0.2, 0) == (list(range(8)), [8, 9])
+    assert divide(range(10), [np.arange(10)], 0.2, 0) == (list(range(8)), [8, 9])
 
 
 @pytest.mark.parametrize(("number", "largest", "wanted"), [(100, 97, 15), (1000, 995, 150)])
 def test_a_sequence_is_cut_too_where_little_lies_outside_of_it(number, largest, wanted):
-    train, val = divide(number, [np.arange(largest)], 0.15, 0)
+    train, val = divide(range(number), [np.arange(largest)], 0.15, 0)
     assert len(val) == wanted and sorted(train + val) == list(range(number))
 
 
