@@ -19,16 +19,7 @@ from measure import RESULTS, run_training
 
 from segdla import config
 
-# One training after the other, each from the weights of the one before.
-RECIPES: dict[str, dict[str, tuple[str, ...]]] = {
-    "camvid_dla34": {"full_size": ()},
-    "camvid_compact": {"full_size": ()},
-    "camvid_dla34_cpu": {
-        "half_size": ("data.crop=[128, 160]", "data.augment.scale=[0.25, 0.875]", "train.epochs=70"),
-        "full_size": (),
-    },
-    "camvid_compact_cpu": {"full_size": ()},
-}
+RECIPES = ("camvid_dla34", "camvid_compact", "camvid_compact_cpu")
 TESTS = {
     "eval_test": (),
     "eval_test_multiscale": ("--multiscale",),
@@ -37,16 +28,12 @@ TESTS = {
 
 
 def train_and_test(recipe: str, seed: int, camvid: Path, runs: Path) -> None:
-    kept, weights = RESULTS / recipe / f"seed{seed}", ()
+    kept, run = RESULTS / recipe / f"seed{seed}", runs / f"{recipe}_seed{seed}"
     if is_tested(kept):
         return
+    run_training(run, f"configs/{recipe}.yaml", f"data.root={camvid}", f"train.seed={seed}")
     kept.mkdir(parents=True, exist_ok=True)
-    for stage, settings in RECIPES[recipe].items():
-        run = runs / f"{recipe}_seed{seed}_{stage}"
-        settings = (f"data.root={camvid}", f"train.seed={seed}", *settings, *weights)
-        run_training(run, f"configs/{recipe}.yaml", *settings)
-        weights = (f"model.weights={run / 'best.safetensors'}",)
-        shutil.copy(run / "metrics.jsonl", kept / f"metrics_{stage}.jsonl")
+    shutil.copy(run / "metrics.jsonl", kept)
     for scores, flags in TESTS.items():
         subprocess.run([sys.executable, "tools/test.py", str(run), "--split", "test", *flags], check=True)
         shutil.copy(run / f"{scores}.json", kept)
@@ -76,7 +63,7 @@ def rows(recipe: str) -> tuple[str, list[str]]:
     seeds = sorted(filter(is_tested, (RESULTS / recipe).glob("seed*")))
     batch_size = config.load(f"configs/{recipe}.yaml").train.batch_size
     row = [recipe, str(len(seeds))]
-    row.append(spread([sum(minutes(log, batch_size) for log in seed.glob("metrics_*.jsonl")) for seed in seeds]))
+    row.append(spread([minutes(seed / "metrics.jsonl", batch_size) for seed in seeds]))
     by_class = []
     for test in TESTS:
         scores = [json.loads((seed / f"{test}.json").read_text(encoding="utf-8")) for seed in seeds]
@@ -89,7 +76,7 @@ def rows(recipe: str) -> tuple[str, list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--camvid", type=Path, help="CamVid as the SegNet authors prepared it")
-    parser.add_argument("--only", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="RECIPE")
+    parser.add_argument("--only", nargs="+", choices=RECIPES, default=RECIPES, metavar="RECIPE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trainings")
     args = parser.parse_args()

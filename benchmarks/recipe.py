@@ -24,7 +24,7 @@ from segdla.config import load
 HELD_OUT = {"0006R0": 0, "0001TP": 1}  # drive: seed
 VARIANTS = {
     "the recipe": (),
-    "no class weights": ("loss.class_weights=null",),
+    "ENet's class weights": ("loss.class_weights=enet",),
     "median-frequency weights": ("loss.class_weights=median_frequency",),
     "square roots of the ENet weights": (
         "loss.class_weights=[2.37, 2.07, 5.79, 1.83, 3.94, 2.96, 5.62, 5.66, 3.58, 6.17, 6.63]",
@@ -48,11 +48,8 @@ VARIANTS = {
     "half the classes of another crop pasted": ("data.augment.paste=0.5",),
     "nothing pasted": ("data.augment.paste=0",),
     "OHEM": ("loss.cross_entropy=0", "loss.ohem=1"),
-    "with dice": ("loss.dice=0.5",),
-    "with Lovasz": ("loss.lovasz=0.5",),
+    "no dice": ("loss.dice=0",),
     "Lovasz in place of dice": ("loss.dice=0", "loss.lovasz=1"),
-    "no class weights, with dice": ("loss.class_weights=null", "loss.dice=0.5"),
-    "no class weights, with Lovasz": ("loss.class_weights=null", "loss.lovasz=0.5"),
     "label smoothing 0.1": ("loss.label_smoothing=0.1",),
     "weight decay 0.1": ("train.weight_decay=0.1",),
     "twice as long": (),  # see epochs_of
