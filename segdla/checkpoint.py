@@ -198,7 +198,9 @@ def _sync_folder(folder: Path) -> None:
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            with suppress(OSError):  # nor have some network file systems, and the file itself is on disk
-                os.fsync(descriptor)
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):  # nor have some network file systems
+                raise
         finally:
             os.close(descriptor)

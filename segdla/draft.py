@@ -79,7 +79,7 @@ def draft(
             test = {"test": parts["test"]} if "test" in parts else {}
             parts = {"train": [pairs[i] for i in train], "val": [pairs[i] for i in val], **test}
             told.append(f"{len(train)} images to train on and {len(val)} to validate on, drawn with seed {seed}")
-            if any(0 < len(set(group) & set(val)) < len(group) for group in contents.groups):
+            if any(set(group) & set(train) and set(group) & set(val) for group in contents.groups):
                 told.append("most images are of one sequence, which had to be cut: scores will flatter")
     parts = {split: [pair for pair in part if pair in readable] for split, part in parts.items()}
     for split, part in parts.items():

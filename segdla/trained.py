@@ -90,6 +90,7 @@ def open_trained(
     precision = build.precision(config.train.precision, on)
     network = build.trained(checkpoint, config, on)
     if not as_trained:
+        network = network.to(memory_format=torch.channels_last)
         network = folded(network) if config.eval.compile else build.for_prediction(network, on, precision)
     forward = compiled(network.logits, on, dynamic=True) if config.eval.compile else network.logits
     logits = in_precision(forward, on, precision)

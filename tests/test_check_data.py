@@ -135,6 +135,16 @@ def test_without_a_validation_split_it_is_drawn_from_the_training_images(tool, t
     assert "test/" not in lists["train"] + lists["val"]
 
 
+def test_what_is_drafted_for_three_small_images_trains(tool, tmp_path):
+    for number in range(3):
+        noise = np.random.default_rng(number).integers(0, 2, (40, 56, 3), np.uint8)
+        write(tmp_path / "set" / "images" / f"{number}.png", noise)
+        write(tmp_path / "set" / "masks" / f"{number}.png", noise[..., 0])
+    assert tool("check_data")("--images", "set/images", "--masks", "set/masks", "--write", "mine.yaml") == 0
+    small = ["model.backbone=dla46_c", "train.epochs=1", "train.device=cpu", "data.workers=0"]
+    assert tool("train")("mine.yaml", *small) == 0
+
+
 def test_the_share_of_what_is_taken_for_unlabelled_is_told(tool, tmp_path, capsys):
     images, masks = folders(tmp_path / "set", "ids")
     for mask in masks.rglob("*.png"):

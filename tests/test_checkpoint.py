@@ -152,6 +152,16 @@ def test_a_file_system_without_locks_and_synchronised_folders(tmp_path, monkeypa
     assert (tmp_path / "config.yaml").read_text(encoding="utf-8") == "data:"
 
 
+def test_a_folder_that_the_disk_fails_to_keep_is_told(tmp_path, monkeypatch):
+    def of_files_alone(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", of_files_alone)
+    with pytest.raises(UserError, match="Input/output error"):
+        save_text(tmp_path / "config.yaml", "data:")
+
+
 def test_scores_of_absent_classes_are_json():
     assert plain({"iou": {"a": float("nan"), "b": 0.5}}) == {"iou": {"a": None, "b": 0.5}}
 

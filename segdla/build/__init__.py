@@ -117,7 +117,7 @@ def for_prediction(network: DLASeg, on: torch.device, precision: str) -> DLASeg:
 
 
 def trained(checkpoint: Checkpoint, config: Config, on: torch.device) -> DLASeg:
-    """The network of a checkpoint, ready to predict."""
+    """The network of a checkpoint, ready to predict, laid out as it was in training."""
     network = model(config, len(checkpoint.card["classes"]))
     load_weights(network, checkpoint.state_dict, str(checkpoint.path))
     return network.to(on, memory_format=layout(config.train)).eval()

@@ -22,16 +22,10 @@ def answering_memory(config: Config, on: torch.device, remedy: str) -> Iterator[
     try:
         yield
     except (MemoryError, OSError, RuntimeError) as error:
-        if "DataLoader worker (pid" in str(error):
+        if any(words in str(error) for words in ("DataLoader worker (pid", "unable to allocate shared memory")):
             raise UserError(
-                "a loader process was killed, as the system does when memory, or what it shares (docker --shm-size), "
-                f"runs out; lower data.workers (now {num_workers(config)}) and run it again: a training goes on with "
-                "--resume"
-            ) from error
-        if "unable to allocate shared memory" in str(error):
-            raise UserError(
-                "out of the memory that processes share (/dev/shm; docker run --shm-size 8g gives more); make room, or "
-                f"lower data.workers (now {num_workers(config)}; with 0 none is needed) and run it again: a training "
+                "a loader process was killed or gave up, as happens when memory, or what it shares (/dev/shm, docker "
+                f"--shm-size), runs out; lower data.workers (now {num_workers(config)}) and run it again: a training "
                 "goes on with --resume"
             ) from error
         if not is_lack_of_memory(error):

@@ -28,8 +28,9 @@ def folder(
     that is no class. Masks of colours are read by ``colors``. Raises UserError where a directory or list is missing.
     """
     root = Path(root)
-    in_grey = all(len(set(color)) == 1 for color in colors or ())  # ids in three channels: nearly black
-    classes = Classes(tuple(names), distinct_colors(len(names)) if in_grey else tuple(colors))
+    # Greys, such as ids in three channels, would draw everything nearly black.
+    telling = any(len(set(color)) > 1 for color in colors or ())
+    classes = Classes(tuple(names), tuple(colors) if telling else distinct_colors(len(names)))
     encode = _encoding(names, colors, label_map, ignore, ignore_colors)
     if list_file is not None:
         pairing = pair_list(root, root / list_file)

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -74,18 +75,14 @@ def read_mask(path: Path) -> np.ndarray:
 
 def read_palette(path: Path) -> np.ndarray | None:
     """The RGB colours (N,3) uint8 of a palette image's indices; None where it is none. Raises UserError."""
-    header = _header(path, io.BytesIO(_content(path)))
-    return np.array(header.getpalette("RGB"), np.uint8).reshape(-1, 3) if header.mode == "P" else None
+    with _opened(path) as file:
+        header = _header(path, file)
+        return np.array(header.getpalette("RGB"), np.uint8).reshape(-1, 3) if header.mode == "P" else None
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """(height, width) as ``read_image`` would give them, from the header alone. Raises UserError."""
-    _require_file(path)
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    with file:
+    with _opened(path) as file:
         header = _header(path, file)
         # Of a TIFF, some versions of Pillow give the size after turning it.
         width, height = (header.tag_v2[256], header.tag_v2[257]) if header.format == "TIFF" else header.size
@@ -138,6 +135,14 @@ def _require_file(path: Path) -> None:
     if not stat.S_ISREG(mode):  # to open a pipe would wait for its writer
         what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
         raise UserError(f"{path} is {what}, though named like an image; rename or remove it")
+
+
+def _opened(path: Path) -> BinaryIO:
+    _require_file(path)
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _content(path: Path) -> bytes:

@@ -25,15 +25,15 @@ def find_naming(images: Path, masks: Path) -> Naming:
     files, mask_files = list_images(images, skip=masks), list_images(masks, skip=images)
     stems = sorted(_stem(path.relative_to(images)) for path in files)
     partners = sorted(_stem(path.relative_to(masks)) for path in mask_files)
+    found = _likely(stems, "", partners, "") + _likely(stems, _prefix(stems), partners, _prefix(partners))
     likely = [
-        found._replace(
-            image_suffix=_with_extension(found.image_suffix, files),
-            mask_suffix=_with_extension(found.mask_suffix, mask_files),
+        naming._replace(
+            image_suffix=_with_extension(naming.image_suffix, files),
+            mask_suffix=_with_extension(naming.mask_suffix, mask_files),
         )
-        for found in (*_likely(stems, "", partners, ""), *_likely(stems, _prefix(stems), partners, _prefix(partners)))
+        for naming in dict.fromkeys(found)
     ]
-    in_one_folder = images.resolve() == masks.resolve()
-    if in_one_folder:
+    if images.resolve() == masks.resolve():
         likely = [naming for naming in likely if naming.image_suffix != naming.mask_suffix] + _by_extension(files)
     paired = [(naming, dict(pair_files(images, files, masks, mask_files, naming).pairs)) for naming in likely]
     most = max((len(pairs) for _, pairs in paired), default=0)
@@ -41,9 +41,10 @@ def find_naming(images: Path, masks: Path) -> Naming:
         raise UserError(_nothing_in_common(images, stems, masks, partners))
     paired = [(naming, pairs) for naming, pairs in paired if len(pairs) == most]
     plainness = [(_plainness(pairs.values()), not _plainness(pairs)[0]) for _, pairs in paired]
-    best, mine = paired[plainness.index(min(plainness))]
+    plainest = min(plainness)
+    best, mine = paired[plainness.index(plainest)]
     for (_, pairs), (plain, _) in zip(paired, plainness, strict=True):
-        alike = plain == min(plainness)[0] or (plain < _OF_THREE and min(plainness)[0] < _OF_THREE)
+        alike = plain == plainest[0] or max(plain, plainest[0]) < _OF_THREE
         if alike and pairs != mine and pairs.keys() == mine.keys():
             image = next(image for image in mine if pairs[image] != mine[image])
             raise UserError(
@@ -132,11 +133,11 @@ def _shared(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _plainness(masks: Iterable[Path]) -> tuple[bool, int]:
+def _plainness(files: Iterable[Path]) -> tuple[bool, int]:
     """Whether the first of the files that can be read is of colours, and how many values it holds."""
-    for mask in masks:
+    for file in files:
         try:
-            values = read_mask(mask)
+            values = read_mask(file)
         except UserError:  # told by who reads them all
             continue
         return values.ndim == 3, len(np.unique(values))

@@ -18,8 +18,7 @@ from segdla.data.labels import packed_colors, unpacked_color
 from segdla.errors import UserError
 
 _SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-_MOST_COLORS = 64  # more than that are no classes but a photo
-_MOST_IDS = 254  # as many classes as there can be
+_MOST_CLASSES = 64  # more values than that are no classes but instances
 _BLURRED = 0.03  # of the pixels; one other value with more than that is a class
 
 
@@ -96,12 +95,11 @@ def examine(
                         "differ, and so may what the ids mean; save the masks as RGB, or with one palette"
                     )
             values.update(found)
-            most = _MOST_COLORS if colored else 256
-            if len(values) > most:  # at once: a photo taken for a mask has half a million
+            if len(values) > _MOST_CLASSES:  # at once: a photo taken for a mask has half a million
                 raise UserError(
-                    f"{pair[1]} holds {_number(found, colored)}, the masks so far {len(values)}, where at most {most} "
-                    "are expected: is it a mask of classes, no photo, of no instances, its edges not blurred? If it "
-                    "is, write the config by hand, with the classes' colors or a label_map"
+                    f"{pair[1]} holds {_number(found, colored)}, the masks so far {len(values)}, where at most "
+                    f"{_MOST_CLASSES} classes are expected: is it a mask of classes, no photo, of no instances, its "
+                    "edges not blurred? If they are classes, write the config by hand (README, Your own data)"
                 )
             seen.append(look)
             readable.append(pair)
@@ -146,11 +144,6 @@ def name_labels(contents: Contents) -> Labels:
     ids = [value for value in values if value != 255]
     if len(ids) < 2:
         raise UserError(f"the masks hold the ids {values} alone, and 255 is for what is unlabelled: no two classes")
-    if len(ids) > _MOST_IDS:
-        raise UserError(
-            f"the masks hold {len(ids)} ids, where there can be {_MOST_IDS} classes: are they of instances, or photos? "
-            "If not, write the config by hand, with a label_map of several ids to a class"
-        )
     names = [f"class_{i}" for i in ids]
     in_order = ids == list(range(len(ids)))
     return Labels(names, label_map=None if in_order else dict(zip(ids, names, strict=True)), ignore=ignore or None)

@@ -107,7 +107,7 @@ def test_a_killed_loader_process_is_answered():
 
 def test_a_lack_of_shared_memory_is_answered():
     with (
-        pytest.raises(UserError, match=r"/dev/shm; docker run --shm-size .* lower data\.workers \(now 3;"),
+        pytest.raises(UserError, match=r"/dev/shm, docker --shm-size.* lower data\.workers \(now 3\)"),
         answering_memory(settings("data.workers=3"), CPU, ""),
     ):
         raise RuntimeError(

@@ -76,18 +76,9 @@ def test_masks_blurred_by_jpeg_are_refused(tmp_path):
 
 
 def test_of_many_masks_the_one_with_too_many_values_is_named(tmp_path):
-    sound, instances = np.array([[0, 1]], np.uint8), np.arange(300, dtype=np.uint16)[None]
-    with pytest.raises(UserError, match=r"1\.png holds 300 different ids, the masks so far 300"):
-        examined(tmp_path, sound, instances, sound)
-    photo = np.arange(300, dtype=np.uint8).reshape(1, 100, 3)
-    with pytest.raises(UserError, match=r"0\.png holds 100 different colours"):
-        examined(tmp_path, photo)
-
-
-def test_data_sets_of_many_classes():
-    assert len(labels(*range(151)).classes) == 151
-    with pytest.raises(UserError, match="hold 256 ids, where there can be 254 classes"):
-        labels(*range(255), 256)
+    sound, photo = np.array([[0, 1]], np.uint8), np.arange(100, dtype=np.uint8)[None]
+    with pytest.raises(UserError, match=r"1\.png holds 100 different ids, the masks so far 100"):
+        examined(tmp_path, sound, photo, sound)
 
 
 def test_palettes_that_differ(tmp_path):
