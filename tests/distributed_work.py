@@ -59,22 +59,27 @@ class Floats(nn.Module):
 
 def train_three_steps(folder, accumulate, class_weights=None):
     with distributed.process_group():
-        model = Floats(network())
-        optimizer = torch.optim.SGD(model.named_parameters(), 0.1, momentum=0.9)
-        training = Training(model, optimizer, lambda step: 1.0)
-        plan = Plan(folder, CPU, num_steps=3, steps_per_epoch=3, accumulate=accumulate)
-        keys = TrainingKeys(
-            7, 4, 3, seed=0, accumulate=accumulate, rank=distributed.rank(), world_size=distributed.world_size()
-        )
-        learner = distributed.replicated(model, CPU)
-        batches = training_batches(images(), keys, workers=0, pin=False)
-        objective = Objective([(1, partial(cross_entropy, weights=class_weights))], class_weights)
-        gradients = gradients_of(training, learner, objective, plan)
-        losses = []
-        for parts in zip(*[batches] * accumulate, strict=True):
-            value, _ = take_step(training, gradients, parts, plan)
-            losses.append(distributed.total(value) / distributed.world_size())
-        torch.save((model.state_dict(), losses), folder / f"{distributed.rank()}.pt")
+        _three_steps(folder, accumulate, class_weights)
+
+
+def _three_steps(folder, accumulate, class_weights):
+    """In a function of its own: with torch 2.11, a replica that outlives its process group may hang when it goes."""
+    model = Floats(network())
+    optimizer = torch.optim.SGD(model.named_parameters(), 0.1, momentum=0.9)
+    training = Training(model, optimizer, lambda step: 1.0)
+    plan = Plan(folder, CPU, num_steps=3, steps_per_epoch=3, accumulate=accumulate)
+    keys = TrainingKeys(
+        7, 4, 3, seed=0, accumulate=accumulate, rank=distributed.rank(), world_size=distributed.world_size()
+    )
+    learner = distributed.replicated(model, CPU)
+    batches = training_batches(images(), keys, workers=0, pin=False)
+    objective = Objective([(1, partial(cross_entropy, weights=class_weights))], class_weights)
+    gradients = gradients_of(training, learner, objective, plan)
+    losses = []
+    for parts in zip(*[batches] * accumulate, strict=True):
+        value, _ = take_step(training, gradients, parts, plan)
+        losses.append(distributed.total(value) / distributed.world_size())
+    torch.save((model.state_dict(), losses), folder / f"{distributed.rank()}.pt")
 
 
 def count(folder):
