@@ -2,6 +2,7 @@
 
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from conftest import run_tool
@@ -26,19 +27,26 @@ def test_killed_twenty_times_and_resumed_to_the_same_bits(tmp_path):
     config.write_text(TINY, encoding="utf-8")
     start(time.sleep, 0).join()  # what processes are forked from has to start first
     started = time.monotonic()
-    whole = begin(tmp_path, config, "--name", "whole")
-    whole.join()
-    life = time.monotonic() - started
-    assert whole.exitcode == 0
+    whole = [begin(tmp_path, config, "--name", name) for name in ("whole", "whole too")]
+    for process in whole:
+        process.join()
+    life = time.monotonic() - started  # of one beside another, as they are killed
+    assert [process.exitcode for process in whole] == [0, 0]
+    with ThreadPoolExecutor(2) as at_once:
+        for chain in [at_once.submit(kill_and_resume, tmp_path, config, life, seed) for seed in range(2)]:
+            chain.result()
 
-    draw = random.Random(0)
+
+def kill_and_resume(folder, config, life, seed):
+    """Kills, anywhere in their lives, half of ``NUM_KILLS`` runs, and checks each that came to its end."""
+    draw = random.Random(seed)
     kills, runs = 0, 1
     while True:
-        run = tmp_path / f"killed {runs}"
+        run = folder / f"killed {seed} {runs}"
         going_on = (run / "config.yaml").exists()
         done = is_done(run)
-        process = begin(tmp_path, *(("--resume", run) if going_on else (config, "--name", run.name)))
-        process.join(draw.uniform(0, life) if kills < NUM_KILLS else None)
+        process = begin(folder, *(("--resume", run) if going_on else (config, "--name", run.name)))
+        process.join(draw.uniform(0, life) if kills < NUM_KILLS // 2 else None)
         if process.is_alive():
             process.kill()
             process.join()
@@ -46,7 +54,7 @@ def test_killed_twenty_times_and_resumed_to_the_same_bits(tmp_path):
             continue
         # Killed between its last saving and its end, a run has nothing left to go on with, and says so.
         assert process.exitcode == (2 if done else 0)
-        assert_same_run(tmp_path / "whole", run)
-        if kills == NUM_KILLS:
+        assert_same_run(folder / "whole", run)
+        if kills == NUM_KILLS // 2:
             return
         runs += 1
