@@ -199,7 +199,6 @@ def _ahead(loader: DataLoader, slots: Slots, pin: bool, used: int) -> Iterator[B
     left = threading.Event()
 
     def fetch() -> None:
-        end: object = None
         kept = deque(maxlen=used + 3)  # besides those in use: before them one that is done with, after them two
         try:
             if pin:
@@ -212,9 +211,10 @@ def _ahead(loader: DataLoader, slots: Slots, pin: bool, used: int) -> Iterator[B
                 ready.put((kept[-1],))
                 if left.is_set():
                     return
-        except BaseException as error:  # for the main thread to raise
-            end = error
-        ready.put(end)
+        except BaseException as error:
+            ready.put(error)  # for the main thread to raise
+        else:
+            ready.put(None)
 
     thread = threading.Thread(target=fetch, daemon=True)
     thread.start()
@@ -222,7 +222,10 @@ def _ahead(loader: DataLoader, slots: Slots, pin: bool, used: int) -> Iterator[B
         while isinstance(item := ready.get(), tuple):
             yield item[0]
         if item is not None:
-            raise item
+            try:
+                raise item
+            finally:
+                del item  # see _raising
     finally:
         left.set()
         with suppress(queue.Empty):
@@ -233,5 +236,8 @@ def _ahead(loader: DataLoader, slots: Slots, pin: bool, used: int) -> Iterator[B
 def _raising(loader: Iterable[Any]) -> Iterator[Any]:
     for item in loader:
         if isinstance(item, UserError):
-            raise item
+            try:
+                raise item
+            finally:
+                del item  # its traceback holds this frame: a ring, in which workers would live on, and take 5 s to end
         yield item

@@ -1,6 +1,9 @@
+import gc
+import multiprocessing
 import statistics
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -77,6 +80,23 @@ def test_an_unreadable_training_sample_arrives_as_its_own_message(workers):
     batches = training_batches(SegmentationDataset(Broken()), TrainingKeys(5, 1, 10, seed=0), workers, pin=False)
     with pytest.raises(UserError, match=r"^image 3 is broken$"):
         list(batches)
+
+
+def test_an_unreadable_sample_takes_the_workers_along():
+    keys = TrainingKeys(5, 1, 10, seed=0)
+    gc.disable()
+    try:
+        for batches in (
+            training_batches(SegmentationDataset(Broken()), keys, workers=1, pin=False),
+            iter(WholeImages(SegmentationDataset(Broken()), 1, workers=1, pin=False)),
+        ):
+            before = set(multiprocessing.active_children())
+            with suppress(UserError):
+                list(batches)
+            del batches
+            assert set(multiprocessing.active_children()) <= before
+    finally:
+        gc.enable()
 
 
 def test_two_workers_and_a_cache_starve_no_step(tmp_path):
