@@ -9,7 +9,7 @@ from conftest import run_tool
 from processes import start
 from tiny_run import TINY, assert_same_run
 
-NUM_KILLS = 20
+NUM_KILLS = 10  # of each of two chains of runs
 NUM_STEPS = 12  # of the tiny run
 
 
@@ -32,13 +32,14 @@ def test_killed_twenty_times_and_resumed_to_the_same_bits(tmp_path):
         process.join()
     life = time.monotonic() - started  # of one beside another, as they are killed
     assert [process.exitcode for process in whole] == [0, 0]
+    assert_same_run(tmp_path / "whole", tmp_path / "whole too")
     with ThreadPoolExecutor(2) as at_once:
         for chain in [at_once.submit(kill_and_resume, tmp_path, config, life, seed) for seed in range(2)]:
             chain.result()
 
 
 def kill_and_resume(folder, config, life, seed):
-    """Kills, anywhere in their lives, half of ``NUM_KILLS`` runs, and checks each that came to its end."""
+    """Kills, anywhere in their lives, ``NUM_KILLS`` runs, and checks each that came to its end."""
     draw = random.Random(seed)
     kills, runs = 0, 1
     while True:
@@ -46,7 +47,7 @@ def kill_and_resume(folder, config, life, seed):
         going_on = (run / "config.yaml").exists()
         done = is_done(run)
         process = begin(folder, *(("--resume", run) if going_on else (config, "--name", run.name)))
-        process.join(draw.uniform(0, life) if kills < NUM_KILLS // 2 else None)
+        process.join(draw.uniform(0, life) if kills < NUM_KILLS else None)
         if process.is_alive():
             process.kill()
             process.join()
@@ -55,6 +56,6 @@ def kill_and_resume(folder, config, life, seed):
         # Killed between its last saving and its end, a run has nothing left to go on with, and says so.
         assert process.exitcode == (2 if done else 0)
         assert_same_run(folder / "whole", run)
-        if kills == NUM_KILLS // 2:
+        if kills == NUM_KILLS:
             return
         runs += 1

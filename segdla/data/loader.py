@@ -208,7 +208,7 @@ def _ahead(loader: DataLoader, slots: Slots, pin: bool, used: int) -> Iterator[B
                 if pin:
                     images, targets = images.pin_memory(), targets.pin_memory()
                 kept.append(Batch(images, targets, *rest))
-                ready.put((kept[-1],))
+                ready.put(kept[-1])
                 if left.is_set():
                     return
         except BaseException as error:
@@ -219,13 +219,7 @@ def _ahead(loader: DataLoader, slots: Slots, pin: bool, used: int) -> Iterator[B
     thread = threading.Thread(target=fetch, daemon=True)
     thread.start()
     try:
-        while isinstance(item := ready.get(), tuple):
-            yield item[0]
-        if item is not None:
-            try:
-                raise item
-            finally:
-                del item  # see _raising
+        yield from _raising(iter(ready.get, None))
     finally:
         left.set()
         with suppress(queue.Empty):
@@ -235,7 +229,7 @@ def _ahead(loader: DataLoader, slots: Slots, pin: bool, used: int) -> Iterator[B
 
 def _raising(loader: Iterable[Any]) -> Iterator[Any]:
     for item in loader:
-        if isinstance(item, UserError):
+        if isinstance(item, BaseException):
             try:
                 raise item
             finally:
