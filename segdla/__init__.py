@@ -1,33 +1,89 @@
-"""segdla: semantic segmentation with Deep Layer Aggregation."""
+"""segdla: semantic segmentation with Deep Layer Aggregation.
 
-__version__ = "0.1.0"
+``import segdla`` is cheap: every name below is imported when it is first used (PEP 562). docs/python.md shows them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segdla.config import Config, load_config
+    from segdla.data.label_files.regions import polygons
+    from segdla.data.source import Classes, Source
+    from segdla.doctor.from_config import convert
+    from segdla.errors import UserError
+    from segdla.evaluation.comparison import compare
+    from segdla.evaluation.evaluator import Evaluator, Prediction
+    from segdla.evaluation.scores import Scores
+    from segdla.models.from_config import create_model
+    from segdla.report.compose import write_report
+    from segdla.trained.check_labels import check
+    from segdla.trained.score import evaluate
+    from segdla.trained.segmenter import Segmenter, load
+    from segdla.training import losses
+    from segdla.training.run import Run, find_lr, resume, train
+    from segdla.version import __version__
+
+_HOME = {
+    "Classes": "segdla.data.source",
+    "Config": "segdla.config",
+    "Evaluator": "segdla.evaluation.evaluator",
+    "Prediction": "segdla.evaluation.evaluator",
+    "Run": "segdla.training.run",
+    "Scores": "segdla.evaluation.scores",
+    "Segmenter": "segdla.trained.segmenter",
+    "Source": "segdla.data.source",
+    "UserError": "segdla.errors",
+    "__version__": "segdla.version",
+    "check": "segdla.trained.check_labels",
+    "compare": "segdla.evaluation.comparison",
+    "convert": "segdla.doctor.from_config",
+    "create_model": "segdla.models.from_config",
+    "evaluate": "segdla.trained.score",
+    "find_lr": "segdla.training.run",
+    "load": "segdla.trained.segmenter",
+    "load_config": "segdla.config",
+    "losses": "segdla.training.losses",
+    "polygons": "segdla.data.label_files.regions",
+    "resume": "segdla.training.run",
+    "train": "segdla.training.run",
+    "write_report": "segdla.report.compose",
+}
+__all__ = [
+    "Classes",
+    "Config",
+    "Evaluator",
+    "Prediction",
+    "Run",
+    "Scores",
+    "Segmenter",
+    "Source",
+    "UserError",
+    "__version__",
+    "check",
+    "compare",
+    "convert",
+    "create_model",
+    "evaluate",
+    "find_lr",
+    "load",
+    "load_config",
+    "losses",
+    "polygons",
+    "resume",
+    "train",
+    "write_report",
+]
 
 
-def load(
-    place=None,
-    device="auto",
-    *,
-    multiscale=False,
-    flip=False,
-    window=None,
-    precision=None,
-    compile=False,
-    runs="runs",
-):
-    """A trained network as one object: ``load("runs/x").predict(image)`` gives class ids (H,W) uint8.
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'segdla' has no attribute {name!r}")
+    home = import_module(_HOME[name])
+    value = home if _HOME[name].endswith(f".{name}") else getattr(home, name)
+    globals()[name] = value
+    return value
 
-    place: a run, a checkpoint, an exported file, ``hf://OWNER/NAME``, or None for the newest run in the folder
-    ``runs``; before there is one, the small network for street scenes that comes along.
-    device: ``auto`` (CUDA, else MPS, else the CPU), or a torch device.
-    multiscale: True for the scales of the run's ``eval.scales``, or the scales. flip: the mirrored image too.
-    window: (height, width) to see images by overlapping windows; ``whole``: never; ``auto``: only where they are large;
-    None is what the run's ``eval.window`` says, ``auto`` unless set.
-    precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``; None is what the run was trained in. Where the device lacks it,
-    the nearest that it has is used. compile: a minute or more at the start, faster then, for images of any size.
 
-    Raises UserError, one line with the remedy, where the place holds no network or an option doesn't fit.
-    """
-    from segdla.segmenter import load  # torch is heavy: only who predicts waits for it
-
-    options = {"multiscale": multiscale, "flip": flip, "window": window, "precision": precision, "compile": compile}
-    return load(place, device, **options, runs=runs)
+def __dir__() -> list[str]:
+    return __all__

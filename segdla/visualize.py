@@ -1,82 +1,108 @@
-"""Pictures: coloured masks, overlays, legends, sample grids and curves. Arrays are RGB uint8."""
+"""Pictures: coloured masks, overlays, legends, sample grids and curves. All arrays are RGB uint8 (H,W,3)."""
 
-import hashlib
-import io
 import math
-import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from segdla.errors import UserError
+from segdla.errors import shortened
+from segdla.machine.fonts import lettering
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _INK = (30, 30, 30)
-_LONGEST_NAME = 255  # bytes, of usual file systems
-_WIDEST = 512
-_SMALLEST_ROW = 12  # pixels, of a legend that can still be read
+_WIDEST = 512  # pixels
+_SMALLEST_ROW = 12  # pixels of a row of a legend that can still be read
+_UNTINTED = ("background", "bg", "void", "unlabelled", "unlabeled")
+_LONGEST_NAME = 80  # letters that are drawn of a name
 
 
-def colorize(prediction: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
-    """Class ids (H,W) uint8 to colours (H,W,3); ids without a colour are black."""
+def colorize(class_ids: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """Return class ids (H,W) uint8 as colours (H,W,3); ids without a colour are black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
-    return table[prediction]
+    return table[class_ids]
 
 
 def overlay(image: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """A coloured mask (H,W,3) over its image (H,W,3)."""
+    """Blend a coloured mask (H,W,3) into its image (H,W,3)."""
     return cv2.addWeighted(image, 1 - opacity, colors, opacity, 0)
 
 
+def is_tinted(name: str) -> bool:
+    """Return whether pixels of a class take its colour in overlays: not if it is called background, or a synonym."""
+    return name.lower().strip("_- ") not in _UNTINTED
+
+
+def tinted_classes(
+    names: Sequence[str], palette: Sequence[tuple[int, int, int]]
+) -> tuple[list[str], list[tuple[int, int, int]]]:
+    """Return the names and colours that the legend of an overlay shows: those of tinted classes, or all if none is."""
+    places = [i for i, name in enumerate(names) if is_tinted(name)] or range(len(names))
+    return [names[i] for i in places], [palette[i] for i in places]
+
+
+def tint(
+    image: np.ndarray, class_ids: np.ndarray, names: Sequence[str], palette: Sequence[tuple[int, int, int]]
+) -> np.ndarray:
+    """Blend the classes' colours into an image (H,W,3) with their ids (H,W); ``is_tinted`` says which have one.
+
+    Ids without a class show the image alone too.
+    """
+    shown = np.zeros(256, np.uint8)
+    shown[: len(names)] = [is_tinted(name) for name in names]
+    return cv2.copyTo(overlay(image, colorize(class_ids, palette)), shown[class_ids], image.copy())
+
+
+def _text(name: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
+    """Return a name as it can be drawn, with its font."""
+    text, path = lettering(name)
+    return shortened(text, _LONGEST_NAME), _font(path, size)
+
+
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """One that comes with a library we have anyway, and knows more than ASCII: Latin, Greek, Cyrillic and more."""
-    import matplotlib
-
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
-
-
-def _drawable(words: str) -> str:
-    """Names of files may be no text (bytes that are no UTF-8)."""
-    return words.encode("utf-8", "replace").decode()
+def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)
 
 
 def legend(names: Sequence[str], palette: Sequence[tuple[int, int, int]], row: int = 22) -> np.ndarray:
-    """A column of colour patches with their class names, each ``row`` pixels high."""
-    font = _font(round(0.65 * row))
-    names = [_drawable(name) for name in names]
-    width = 3 * row + math.ceil(max(font.getlength(name) for name in names))
+    """Draw a column of colour patches with their class names, each ``row`` pixels high."""
+    texts = [_text(name, round(0.65 * row)) for name in names]
+    width = 3 * row + math.ceil(max(font.getlength(text) for text, font in texts))
     picture = Image.new("RGB", (width, row * len(names) + 8), "white")
     pen = ImageDraw.Draw(picture)
-    for i, (name, color) in enumerate(zip(names, palette, strict=True)):
+    for i, ((text, font), color) in enumerate(zip(texts, palette, strict=True)):
         top = 4 + i * row
         pen.rectangle((6, top + 3, 6 + row, top + row - 3), tuple(map(int, color)))
-        pen.text((2 * row, top + row / 2), name, _INK, font, anchor="lm")
+        pen.text((2 * row, top + row / 2), text, _INK, font, anchor="lm")
     return np.array(picture)
 
 
 def with_legend(picture: np.ndarray, names: Sequence[str], palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
-    """A picture with a legend in its lower left corner, where half its height and a third of its width have room."""
+    """Draw a legend into a copy of a picture, at the lower left.
+
+    The picture itself is returned if the legend takes more than half its height or a third of its width.
+    """
     height, width = picture.shape[:2]
     row = min(height // 30, (height // 2 - 8) // len(names), 44)
     if row < _SMALLEST_ROW:
         return picture
-    drawn = legend(names, palette, row)
-    if drawn.shape[1] > width // 3:
+    column = legend(names, palette, row)
+    if column.shape[1] > width // 3:
         return picture
     picture = picture.copy()
-    corner = picture[height - drawn.shape[0] :, : drawn.shape[1]]
-    corner[:] = overlay(corner, drawn, 0.8)
+    corner = picture[height - column.shape[0] :, : column.shape[1]]
+    corner[:] = overlay(corner, column, 0.8)
     return picture
 
 
 def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Two pictures side by side on white, both at the top."""
+    """Put two pictures side by side on white, both at the top."""
     height = max(left.shape[0], right.shape[0])
     parts = [
         cv2.copyMakeBorder(part, 0, height - part.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=(255, 255, 255))
@@ -89,11 +115,11 @@ def sample_grid(
     samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     names: Sequence[str],
     palette: Sequence[tuple[int, int, int]],
-    ignore_index: int = 255,
+    ignore_index: int,
 ) -> np.ndarray:
-    """Rows of image, truth and prediction, with a legend; a prediction is dark where the truth is ignored.
+    """Draw rows of image (H,W,3), truth and prediction (H,W), with a legend.
 
-    Pictures wider than ``_WIDEST`` pixels are shrunk to it.
+    A prediction is dark where the truth is ignored. Pictures wider than ``_WIDEST`` pixels are shrunk to it.
     """
     rows = []
     for image, target, prediction in samples:
@@ -103,9 +129,9 @@ def sample_grid(
             target, prediction = (
                 cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST) for ids in (target, prediction)
             )
-        predicted = colorize(prediction, palette)
-        predicted[target == ignore_index] //= 3
-        rows.append(np.hstack([image, colorize(target, palette), predicted]))
+        colors = colorize(prediction, palette)
+        colors[target == ignore_index] //= 3
+        rows.append(np.hstack([image, colorize(target, palette), colors]))
     width = max(row.shape[1] for row in rows)
     rows = [cv2.copyMakeBorder(r, 0, 0, 0, width - r.shape[1], cv2.BORDER_CONSTANT) for r in rows]
     return beside(np.vstack(rows), legend(names, palette))
@@ -118,18 +144,22 @@ def contact_sheet(
     columns: int = 4,
     width: int = 280,
 ) -> np.ndarray:
-    """Named images with their targets laid over them, in rows of ``columns``, and a legend; ignored pixels are bare."""
+    """Draw named images with their targets laid over them, in rows of ``columns``, and a legend.
+
+    Each image is shrunk to ``width`` pixels. Pixels that are ignored or of the background show the image alone.
+    """
     columns = min(columns, len(samples))
     cells = []
     for name, image, target in samples:
         size = (width, max(1, round(image.shape[0] * width / image.shape[1])))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         target = cv2.resize(target, size, interpolation=cv2.INTER_NEAREST)
-        colored = np.where((target < len(names))[..., None], overlay(image, colorize(target, palette)), image)
-        cell = cv2.copyMakeBorder(colored, 18, 0, 0, 4, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-        labelled = Image.fromarray(cell)
-        ImageDraw.Draw(labelled).text((2, 9), _drawable(name)[-width // 8 :], _INK, _font(12), anchor="lm")
-        cells.append(np.array(labelled))
+        picture = tint(image, target, names, palette)
+        cell = Image.fromarray(cv2.copyMakeBorder(picture, 18, 0, 0, 4, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
+        text, font = _text(name, 12)
+        place, anchor = (2, "lm") if font.getlength(text) < width else (width, "rm")  # of a long name, show the end
+        ImageDraw.Draw(cell).text((place, 9), text, _INK, font, anchor=anchor)
+        cells.append(np.array(cell))
     height = max(cell.shape[0] for cell in cells)
     blank = np.full((height, width + 4, 3), 255, np.uint8)
     cells = [
@@ -137,68 +167,53 @@ def contact_sheet(
         for cell in cells
     ] + [blank] * (-len(cells) % columns)
     rows = [np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
-    return beside(np.vstack(rows), legend(names, palette))
+    return beside(np.vstack(rows), legend(*tinted_classes(names, palette)))
 
 
-def write_image(path: Path, image: np.ndarray) -> None:
-    """Write an RGB (H,W,3) or single-channel (H,W) array in the format of the suffix, making the folder.
+def rate_curve(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], proposal: float | None
+) -> np.ndarray:
+    """Draw the losses of a range test over the learning rate, and a line at the proposed rate."""
 
-    The file is there whole or not at all. Raises UserError where it can't be written.
-    """
-    array = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    _write_whole(path, cv2.imencode(path.suffix, array)[1].tobytes())
+    def draw(figure: "Figure") -> None:
+        axis = figure.subplots()
+        axis.plot(rates, losses, color="tab:blue", alpha=0.3, label="loss of a step")
+        axis.plot(rates, smoothed, color="tab:blue", label="moving average")
+        if proposal is not None:
+            axis.axvline(proposal, color="tab:orange", linestyle="--", label=f"train.lr={proposal:g}")
+        axis.set(xscale="log", xlabel="learning rate", title="training loss")
+        axis.grid(alpha=0.3)
+        axis.legend()
 
-
-def write_palette(path: Path, ids: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> None:
-    """Write class ids (H,W) as a PNG with a palette: coloured to look at, and its samples are still the ids.
-
-    Of few classes a pixel takes 1, 2 or 4 bits. As ``write_image`` otherwise.
-    """
-    assert ids.max(initial=0) < len(palette), f"id {ids.max()} of {len(palette)} classes"
-    picture = Image.fromarray(ids)
-    picture.putpalette([shade for color in palette for shade in color])
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    _write_whole(path, file.getvalue())
+    return _drawn((7, 4.2), draw)
 
 
-def partial(path: Path, suffix: str = "") -> Path:
-    """What a file is called while it is written: ``NAME.partial``, and a suffix by which its format is known."""
-    name = f"{path.name}.partial{suffix}"
-    if len(os.fsencode(name)) > _LONGEST_NAME:  # though the file's own name may do
-        name = f"{hashlib.blake2b(os.fsencode(path.name)).hexdigest()}.partial{suffix}"
-    return path.with_name(name)
+def curves(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Draw loss, learning rate and mIoU over steps, from the records of metrics.jsonl."""
+
+    def draw(figure: "Figure") -> None:
+        for axis, (key, label) in zip(
+            figure.subplots(1, 3),
+            (("loss", "training loss"), ("lr", "learning rate"), ("mean_iou", "mIoU")),
+            strict=True,
+        ):
+            points = [(record["step"], record[key]) for record in records if key in record]
+            if points:
+                axis.plot(*zip(*points, strict=True), color="tab:blue", marker="." if len(points) < 60 else "")
+            axis.set(xlabel="step", title=label)
+            axis.grid(alpha=0.3)
+
+    return _drawn((12, 3.4), draw)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = partial(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror}; choose another place or make room") from error
-
-
-def write_curves(path: Path, records: Sequence[dict]) -> None:
-    """Loss, learning rate and mIoU over steps, from the records of metrics.jsonl, as one picture."""
+def _drawn(size: tuple[float, float], draw: Callable[["Figure"], None]) -> np.ndarray:
+    """Return a figure of some inches (width, height) as a picture."""
     # The object interface: pyplot keeps global state and looks for a screen.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axis, (key, label) in zip(
-        figure.subplots(1, 3), (("loss", "training loss"), ("lr", "learning rate"), ("mean_iou", "mIoU")), strict=True
-    ):
-        points = [(record["step"], record[key]) for record in records if key in record]
-        if points:
-            axis.plot(*zip(*points, strict=True), color="tab:blue", marker="." if len(points) < 60 else "")
-        axis.set(xlabel="step", title=label)
-        axis.grid(alpha=0.3)
-    try:
-        figure.savefig(path, dpi=110)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; make room") from error
+    figure = Figure(figsize=size, dpi=110, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    draw(figure)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])

@@ -5,17 +5,17 @@ import json
 import cv2
 import numpy as np
 from cityscapesscripts.helpers.labels import id2label, name2label
-from conftest import write
+from support import write
 
 from segdla.data.scenes import Scenes
 
-# Of the scenes' classes, in their order; what they don't label is unlabeled.
+# Cityscapes' names of the scenes' classes, in their order; ignored pixels are unlabeled.
 _NAMES = ("sky", "building", "road", "sidewalk", "vegetation", "car", "person", "pole", "traffic sign")
 _LABEL_IDS = np.array([name2label[name].id for name in _NAMES] + [0] * (256 - len(_NAMES)), np.uint8)
 
 
 def write_tree(root, size=(40, 56), **splits):
-    """``write_tree(root, train=2, val=1, test=1, train_extra=1)`` images a split; the test split's truth is secret."""
+    """Write as many images as named: ``write_tree(root, train=2, val=1, test=1)``. The test split has no masks."""
     for split, count in splits.items():
         scenes = Scenes("train" if split == "train_extra" else split, count, size)
         kind = "gtCoarse" if split == "train_extra" else "gtFine"
@@ -30,7 +30,7 @@ def write_tree(root, size=(40, 56), **splits):
 
 
 def write_truth(stem, label_ids):
-    """The files of one image's truth, their names less ``_labelIds.png`` and so on, from its label ids (H,W)."""
+    """Write the truth of one image from its label ids (H,W), as ``stem``_labelIds.png and the files beside it."""
     instance_ids = label_ids.astype(np.uint16)
     objects = []
     for label_id in np.unique(label_ids).tolist():

@@ -1,20 +1,27 @@
-"""What tests share: tools as callables, and tiny data sets on disk."""
+"""Fixtures of all tests: commands as callables, and tiny data sets on disk."""
 
-import importlib.util
-from pathlib import Path
+import os
+import signal
 
-import cv2
-import numpy as np
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read at its first use, which may be a test's own
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script; tests send it to themselves
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 import pytest
 import torch
 import yaml
+from support import NAMES, run_tool, write
 
 import segdla
-from segdla import build, config
-from segdla.checkpoint import BEST, save_weights
+from segdla.checkpoints.checkpoint import BEST, Card, write_checkpoint
+from segdla.config import parse
 from segdla.data.scenes import Scenes
-
-ROOT = Path(__file__).parents[1]
+from segdla.data.source import Classes
+from segdla.doctor.budget import Pace
+from segdla.evaluation.scores import Scores
+from segdla.models.from_config import build_network
 
 
 @pytest.fixture(autouse=True)
@@ -22,22 +29,15 @@ def _alike():
     """Each test starts from the same seed, and leaves torch as it was."""
     torch.manual_seed(0)
     yield
-    torch.use_deterministic_algorithms(False)
+    if torch.are_deterministic_algorithms_enabled():  # to switch it off imports the compiler
+        torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture
 def tool(monkeypatch, tmp_path):
-    """``tool("train")(*argv)`` runs tools/train.py in an empty folder and returns its exit status."""
+    """``tool("train")(*argv)`` runs the command of tools/train.py in an empty folder and returns its exit status."""
     monkeypatch.chdir(tmp_path)
     return lambda name: lambda *argv: run_tool(name, *argv)
-
-
-def run_tool(name, *argv):
-    """Runs tools/NAME.py in this process and returns its exit status."""
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.entry([str(word) for word in argv])
 
 
 @pytest.fixture
@@ -82,39 +82,24 @@ def two_folders(tmp_path):
     return path
 
 
-def write(path, array):
-    """Write an array as OpenCV has it, making the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), np.ascontiguousarray(array))
-
-
-NAMES = ("sky", "road", "car", "person", "tree")
-
-
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """A checkpoint of a small network that nobody trained, and that decides differently from place to place."""
     torch.manual_seed(0)
-    settings = config.parse(
-        {"data": {"dataset": "scenes"}}, ["model.backbone=dla46_c", "model.output_stride=4", "train.device=cpu"]
-    )
-    network = build.model(settings, len(NAMES))
+    overrides = {"model.backbone": "dla46_c", "model.output_stride": 4, "train.device": "cpu"}
+    config = parse({"data": {"dataset": "scenes"}}, overrides)
+    network = build_network(config.model, len(NAMES))
     torch.nn.init.normal_(network.classifier.weight, std=0.5)
-    card = {
-        "config": settings.model_dump(mode="json"),
-        "classes": list(NAMES),
-        "palette": [[10, 20, 30], [200, 0, 0], [0, 200, 0], [0, 0, 200], [250, 250, 250]],
-        "protocol": None,
-        "scores": {"split": "val", "mean_iou": 0.5},
-        "step": 1,
-        "version": segdla.__version__,
-    }
+    palette = ((10, 20, 30), (200, 0, 0), (0, 200, 0), (0, 0, 200), (250, 250, 250))
+    scores = Scores(mean_iou=0.5, pixel_accuracy=0.5, mean_accuracy=0.5, iou={}, accuracy={}, split="val")
+    card = Card(config.model_dump(mode="json"), Classes(NAMES, palette), scores, 1, segdla.__version__)
     path = tmp_path_factory.mktemp("run") / BEST
-    save_weights(path, network.state_dict(), card)
+    write_checkpoint(path, network.state_dict(), card)
     return path
 
 
-def photo(height, width, seed=0):
-    """An image (H,W,3) uint8 of coloured blobs."""
-    small = np.random.default_rng(seed).integers(0, 256, (max(2, height // 12), max(2, width // 12), 3), np.uint8)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+@pytest.fixture
+def known_pace(monkeypatch):
+    """Drafts are fitted to this pace, without a measurement that takes seconds."""
+    pace = Pace("cpu", "cpu with 2 threads", "fp32", step=2.0, pair=0.001)
+    monkeypatch.setattr("segdla.doctor.from_config.measure_pace", lambda pairs, num_classes, *read: pace)

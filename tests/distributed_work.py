@@ -1,36 +1,46 @@
-"""What processes of tests do: in a module of its own, because they have to find it by name."""
+"""Work for processes of tests, in a module of its own because they have to find it by name."""
 
 import json
 import os
 import resource
 import signal
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from conftest import run_tool
+from support import run_tool
+from tiny_run import small_network, tiny_training, train_tiny
 from torch import nn
 
-from segdla import distributed, prediction
-from segdla.checkpoint import occupied, save_training
-from segdla.data.dataset import SegmentationDataset
 from segdla.data.images import read_image
 from segdla.data.loader import TrainingKeys, WholeImages, training_batches
+from segdla.data.samples import SegmentationDataset
 from segdla.data.scenes import Scenes
-from segdla.engine.state import Plan, Training
-from segdla.engine.step import gradients_of, take_step
-from segdla.engine.stop import StopSignal, until_stopped
 from segdla.errors import PeerError, UserError
-from segdla.evaluation import evaluate
-from segdla.inference.scores import classify
-from segdla.losses import Objective, cross_entropy
+from segdla.evaluation.confusion import ConfusionMatrix
+from segdla.evaluation.count import count_batches
+from segdla.evaluation.evaluator import Prediction
+from segdla.inference.score_maps import classify
+from segdla.machine import distributed
+from segdla.machine.files import owned, write_whole
+from segdla.media import run
+from segdla.training import log
+from segdla.training import run as training_run
+from segdla.training.budget import batch_fit, rehearsal
+from segdla.training.losses import Objective, cross_entropy
+from segdla.training.run_folder import occupied
+from segdla.training.state import Plan, Training, read_state, restore
+from segdla.training.step import gradients_of, take_step
+from segdla.training.stop import StopSignal, until_stopped
 
 CPU = torch.device("cpu")
 
 
 class PartlyLabelled(Scenes):
-    """Scenes of which each has more ignored rows than the one before: means over parts are not the mean."""
+    """Scenes, each with more ignored rows than the one before: the mean over parts is not the mean over all."""
 
     def read(self, index):
         image, target = super().read(index)
@@ -63,7 +73,7 @@ def train_three_steps(folder, accumulate, class_weights=None):
 
 
 def _three_steps(folder, accumulate, class_weights):
-    """In a function of its own: with torch 2.11, a replica that outlives its process group may hang when it goes."""
+    """A function of its own: with torch 2.11, a replica that outlives its process group may hang when it is freed."""
     model = Floats(network())
     optimizer = torch.optim.SGD(model.named_parameters(), 0.1, momentum=0.9)
     training = Training(model, optimizer, lambda step: 1.0)
@@ -86,11 +96,12 @@ def count(folder):
     with distributed.process_group():
         model = network()
 
-        def segment(batch):
-            return classify(model(batch.float() / 255))
+        def predict(batch):
+            return Prediction(classify(model(batch.float() / 255)))
 
         shard = WholeImages(images(), 2, 0, False, distributed.rank(), distributed.world_size())
-        confusion = evaluate(segment, shard, 9, CPU)
+        confusion = ConfusionMatrix(9)
+        count_batches(predict, shard, [confusion], CPU)
         torch.save(confusion.counts, folder / f"{distributed.world_size()}_{distributed.rank()}.pt")
 
 
@@ -101,24 +112,24 @@ def read_until_one_fails(folder):
                 raise UserError("the third is broken")
             yield i
 
-    seen = []
+    items_read = []
     with distributed.process_group():
         stop = StopSignal()
         for item in until_stopped(items(), stop):
-            seen.append(item)
-        (folder / f"{distributed.rank()}.json").write_text(json.dumps([seen, type(stop.error).__name__]))
+            items_read.append(item)
+        (folder / f"{distributed.rank()}.json").write_text(json.dumps([items_read, type(stop.error).__name__]))
 
 
 def read_until_one_is_stopped(folder):
-    seen = []
+    items_read = []
     with distributed.process_group(), StopSignal() as stop:
         for item in until_stopped(range(100), stop):
-            seen.append(item)
+            items_read.append(item)
             if item == 3 and distributed.rank() == 1:
                 os.kill(os.getpid(), signal.SIGTERM)
                 os.kill(os.getpid(), signal.SIGTERM)  # torchrun passes it on as well
         assert stop.agreed()
-    (folder / f"{distributed.rank()}{os.environ['RANK']}.json").write_text(json.dumps(seen))
+    (folder / f"{distributed.rank()}{os.environ['RANK']}.json").write_text(json.dumps(items_read))
 
 
 def die():
@@ -143,7 +154,12 @@ def save_with_little_room(folder):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     with pytest.raises(UserError, match=r"cannot write .*last\.pt: File too large; what was there before is untouched"):
-        save_training(folder / "last.pt", {"x": torch.zeros(10**6)})
+        write_whole(folder / "last.pt", lambda file: torch.save({"x": torch.zeros(10**6)}, file), durable=True)
+
+
+def own(path):
+    with owned(path) as is_ours:
+        return int(is_ours)
 
 
 def find_occupied(run):
@@ -154,10 +170,45 @@ def find_occupied(run):
 def predict_as_one_of_several(folder, checkpoint):
     os.chdir(folder)
 
-    def noted(path):
+    def noting_its_name(path, sample_range):
         with Path(f"read_by_{os.environ['RANK']}").open("a") as file:
             file.write(f"{path.name}\n")
-        return read_image(path)
+        return read_image(path, sample_range)
 
-    prediction.read_image = noted  # this process is the test's own
-    return run_tool("predict", "album", "--checkpoint", checkpoint, "--device", "cpu", "--output", "out")
+    run.read_image = noting_its_name  # this process is the test's own
+    words = ("--checkpoint", checkpoint, "--device", "cpu", "--output", "out", "--output-kind", "color,coco")
+    return run_tool("predict", "album", *words)
+
+
+def train_until_patience_ends(folder):
+    """Train an epoch, and resume with a patience of 1; each process has a folder, as on machines of their own."""
+    scores_of, mine = ConfusionMatrix.scores, folder / os.environ["RANK"]
+    scores = iter((0.5, 0.4, 0.3))
+    with pytest.MonkeyPatch.context() as patch, distributed.process_group():
+        patch.setattr(
+            ConfusionMatrix, "scores", lambda *args, **more: replace(scores_of(*args, **more), mean_iou=next(scores))
+        )
+        patch.setattr(log, "curves", lambda _: np.zeros((8, 8, 3), np.uint8))
+        train_tiny(mine, tiny_training(), num_steps=3)
+        resumed = tiny_training()
+        restore(resumed, distributed.on_main(lambda: read_state(mine)), mine)
+        train_tiny(mine, resumed, num_steps=9, patience=1)
+        (folder / f"{distributed.rank()}.json").write_text(json.dumps([resumed.step, resumed.waited]))
+
+
+def train_for_minutes(config, runs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_run, "build_network", lambda _, num_classes: small_network(num_classes))
+        patch.setattr(log, "curves", lambda _: np.zeros((8, 8, 3), np.uint8))
+        patch.setattr(rehearsal, "_SHORTEST", 0.0)
+        patch.setattr(rehearsal, "fit", lambda *_: (3, ""))
+        return run_tool("train", config, "train.minutes=1", "train.accumulate=1", "--runs", runs)
+
+
+def train_with_less_room(config, runs):
+    """Train with ``auto``; eight images fit into the first process, four into the second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_run, "build_network", lambda _, num_classes: small_network(num_classes))
+        patch.setattr(log, "curves", lambda _: np.zeros((8, 8, 3), np.uint8))
+        patch.setattr(batch_fit, "largest_batch", lambda *_: 8 >> distributed.rank())
+        return run_tool("train", config, "--runs", runs)

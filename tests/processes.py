@@ -1,4 +1,4 @@
-"""Processes for tests: real ones, that start fast because they are forked from one that has imported everything."""
+"""Real processes for tests; they start fast, because they are forked from one that has imported everything."""
 
 import multiprocessing
 import os
@@ -7,39 +7,47 @@ import sys
 
 import torch
 
-from segdla import cli
+from segdla.commands import arguments
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["segdla.build.training", "conftest", "torch._dynamo", "torch.utils.tensorboard", "matplotlib.backends.backend_agg"]
+    [
+        "segdla.training.run",
+        "segdla.commands.train",
+        "segdla.data.transforms",
+        "support",
+        "torch._dynamo",
+        "torch.utils.tensorboard",
+        "matplotlib.backends.backend_agg",
+    ]
 )
 
 
 def start(work, *args, rank=0, world_size=1, port=None):
-    """``work(*args)`` in a process of its own, one of ``world_size``; returns the started process."""
+    """Start ``work(*args)`` in a process of its own, one of ``world_size``; return the process."""
     process = CONTEXT.Process(target=_run, args=(work, args, rank, world_size, port))
     process.start()
     return process
 
 
 def run_together(work, *args, world_size=2, timeout=60):
-    """``work(*args)`` in each of several processes that know of each other; their exit statuses."""
+    """Run ``work(*args)`` in each of several processes that know of each other; return their exit statuses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes = [start(work, *args, rank=rank, world_size=world_size, port=port) for rank in range(world_size)]
     for process in processes:
         process.join(timeout)
-    hung = [process.is_alive() for process in processes]
+    hanging = [process.is_alive() for process in processes]
     for process in processes:
         process.kill()
-    assert not any(hung), f"processes that hang: {hung}"
+    assert not any(hanging), f"processes that hang: {hanging}"
     return [process.exitcode for process in processes]
 
 
 def _run(work, args, rank, world_size, port):
     torch.set_num_threads(1)
-    cli._PATIENCE = 0  # nobody is there to end the others while they wait
+    arguments._PATIENCE = 0  # nobody is there to end the others while they wait
     if world_size > 1:
         os.environ.update(
             RANK=str(rank),

@@ -1,4 +1,4 @@
-"""Benchmarks are run by hand; these hold that they can be."""
+"""Benchmarks are run by hand; these tests hold that they can be."""
 
 import runpy
 import sys
@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import ROOT
+from support import ROOT
 
 from segdla.data.cache import CachedSource
 
@@ -37,5 +37,5 @@ def test_a_training_step_is_measured(monkeypatch):
     import training_step
 
     work = (("fp32", "contiguous"), torch.device("cpu"), 2, (32, 64), 1)
-    for loop in (training_step.engine_loop, training_step.bare_loop):
+    for loop in (training_step.our_loop, training_step.bare_loop):
         loop(partial(training_step.ours, 4), *work)()

@@ -1,19 +1,18 @@
 import numpy as np
 import pytest
 
-from segdla.data.images import read_image, read_mask
-from segdla.errors import UserError
+from segdla.data.labels import IGNORE_INDEX
 from segdla.visualize import (
     beside,
     colorize,
     contact_sheet,
+    curves,
     legend,
     overlay,
     sample_grid,
+    tint,
+    tinted_classes,
     with_legend,
-    write_curves,
-    write_image,
-    write_palette,
 )
 
 PALETTE = ((10, 20, 30), (200, 0, 0))
@@ -24,15 +23,28 @@ def test_colours_by_id_and_black_for_others():
     assert colorize(IDS, PALETTE).tolist() == [[[10, 20, 30], [200, 0, 0], [0, 0, 0]]]
 
 
-def test_the_longest_name_can_be_written(tmp_path):
-    path = tmp_path / ("ü" * 125 + "x.png")  # 255 bytes
-    write_image(path, IDS)
-    assert read_mask(path).shape == IDS.shape and list(tmp_path.iterdir()) == [path]
-
-
 def test_overlay_is_the_mean():
     image = np.full((1, 3, 3), 100, np.uint8)
     np.testing.assert_array_equal(overlay(image, colorize(IDS, PALETTE))[0, 1], [150, 50, 50])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_neutral"),
+    [
+        ("background", True), ("_background_", True), ("Background", True), ("BG", True), ("void", True),
+        ("unlabelled", True), ("unlabeled", True), ("background car", False), ("road", False), ("", False),
+    ],
+)  # fmt: skip
+def test_the_background_is_not_tinted(name, is_neutral):
+    image = np.full((1, 3, 3), 100, np.uint8)
+    picture = tint(image, np.array([[0, 1, 255]], np.uint8), (name, "car"), ((255, 0, 0), PALETTE[1]))
+    assert picture.tolist() == [[[100] * 3 if is_neutral else [178, 50, 50], [150, 50, 50], [100] * 3]]
+    assert image.min() == 100
+
+
+def test_the_legend_of_an_overlay_leaves_out_what_is_not_tinted():
+    assert tinted_classes(("bg", "car"), PALETTE) == (["car"], [PALETTE[1]])
+    assert tinted_classes(("bg", "void"), PALETTE) == (["bg", "void"], list(PALETTE))
 
 
 def test_legend_shows_every_colour():
@@ -47,6 +59,29 @@ def test_names_are_drawn_in_their_letters():
     assert len({row.tobytes() for row in np.split(words, len(names))}) == len(names)
 
 
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        ("a\udcff", r"a\udcff"), ("a\nb", r"a\nb"), ("\0", r"\x00"), ("\a", r"\x07"), ("\x1b[31m", r"\x1b[31m"),
+        ("\u202eab", r"\u202eab"), ("a" * 999, "a" * 51 + "..." + "a" * 26), ("a\u2028b", r"a\u2028b"),
+    ],
+)  # fmt: skip
+def test_names_that_are_no_text_are_drawn_escaped_and_shortened(name, drawn):
+    np.testing.assert_array_equal(legend((name,), PALETTE[:1]), legend((drawn,), PALETTE[:1]))
+
+
+def test_names_in_letters_that_no_font_has_differ():
+    names = "\U000f0001", "\U000f0002"  # for private use
+    one, two = (legend((name,), PALETTE[:1]) for name in names)
+    assert one.shape != two.shape or (one != two).any()
+
+
+def test_of_long_names_of_pictures_the_end_is_drawn():
+    image, target = np.zeros((10, 20, 3), np.uint8), np.zeros((10, 20), np.uint8)
+    sheets = [contact_sheet([("z" * 60 + end, image, target)], ("x",), PALETTE[:1]) for end in ("a", "b")]
+    assert (sheets[0][:18, 260:] != sheets[1][:18, 260:]).any()
+
+
 def test_beside_pads_with_white():
     picture = beside(np.zeros((4, 2, 3), np.uint8), np.zeros((1, 3, 3), np.uint8))
     assert picture.shape == (4, 5, 3)
@@ -55,65 +90,49 @@ def test_beside_pads_with_white():
 
 def test_grid_of_a_strip():
     ids = np.zeros((1, 2000), np.uint8)
-    assert sample_grid([(np.zeros((1, 2000, 3), np.uint8), ids, ids)], ("a",), PALETTE[:1]).shape[1] > 3 * 512
+    grid = sample_grid([(np.zeros((1, 2000, 3), np.uint8), ids, ids)], ("a",), PALETTE[:1], IGNORE_INDEX)
+    assert grid.shape[1] > 3 * 512
 
 
 def test_grid_holds_image_truth_and_prediction():
     image = np.full((30, 40, 3), 77, np.uint8)
     ids = np.zeros((30, 40), np.uint8)
-    grid = sample_grid([(image, ids, ids + 1), (image[:20], ids[:20], ids[:20])], ("a", "b"), PALETTE)
+    grid = sample_grid([(image, ids, ids + 1), (image[:20], ids[:20], ids[:20])], ("a", "b"), PALETTE, IGNORE_INDEX)
     assert grid[0, 0].tolist() == [77, 77, 77]
     assert grid[0, 40].tolist() == [10, 20, 30]
     assert grid[0, 80].tolist() == [200, 0, 0]
 
 
-def test_written_images_are_read_back(tmp_path):
-    colors = colorize(IDS, PALETTE)
-    write_image(tmp_path / "new" / "color.png", colors)
-    write_image(tmp_path / "new" / "ids.png", IDS)
-    np.testing.assert_array_equal(read_image(tmp_path / "new" / "color.png"), colors)
-    np.testing.assert_array_equal(read_mask(tmp_path / "new" / "ids.png"), IDS)
+def test_a_prediction_is_dark_where_the_truth_is_ignored():
+    image, ids = np.zeros((30, 40, 3), np.uint8), np.ones((30, 40), np.uint8)
+    target = ids.copy()
+    target[15:] = 7
+    grid = sample_grid([(image, target, ids)], ("a", "b"), PALETTE, ignore_index=7)
+    assert grid[0, 80].tolist() == [200, 0, 0] and grid[20, 80].tolist() == [66, 0, 0]
 
 
-@pytest.mark.parametrize("count", [2, 3, 11, 19, 200])
-def test_palette_images_are_ids_and_colours_at_once(tmp_path, count):
-    palette = tuple((i, 255 - i, 7 * i % 256) for i in range(count))
-    ids = np.arange(count, dtype=np.uint8).repeat(3)[None].repeat(5, axis=0)
-    write_palette(tmp_path / "new" / "a.png", ids, palette)
-    np.testing.assert_array_equal(read_mask(tmp_path / "new" / "a.png"), ids)
-    np.testing.assert_array_equal(read_image(tmp_path / "new" / "a.png"), colorize(ids, palette))
+def test_contact_sheets_do_not_tint_the_background():
+    image, target = np.full((10, 20, 3), 100, np.uint8), np.zeros((10, 20), np.uint8)
+    sheet = contact_sheet([("a", image, target)], ("background", "y"), PALETTE, width=40)
+    assert (sheet[20:36, :40] == 100).all() and not (sheet[:, 44:] == PALETTE[0]).all(-1).any()
 
 
 def test_a_legend_inside_where_there_is_room():
     picture = np.zeros((480, 640, 3), np.uint8)
-    drawn = with_legend(picture, ("a", "b"), PALETTE)
-    assert drawn.shape == picture.shape and (drawn[:400] == 0).all() and (drawn[-4:, :4] > 100).all()
-    assert (picture == 0).all()  # the one given is as it was
+    copy = with_legend(picture, ("a", "b"), PALETTE)
+    assert copy.shape == picture.shape and (copy[:400] == 0).all() and (copy[-4:, :4] > 100).all()
+    assert (picture == 0).all()
     for small in (picture[:100], picture[:, :60]):
         assert with_legend(small, ("a", "b"), PALETTE) is small
 
 
-def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):
-    def full(path, content):
-        path.touch()
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(UserError, match="No space left on device"):
-        write_palette(tmp_path / "a.png", IDS % 2, PALETTE)
-    assert not list(tmp_path.iterdir())
-
-
-def test_places_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write"):
-        write_image(tmp_path / "file" / "ids.png", IDS)
-
-
-def test_curves_are_a_picture(tmp_path):
+def test_curves_are_drawn_for_what_was_recorded():
     records = [{"step": s, "loss": 1 / s, "lr": 0.1} for s in range(1, 5)] + [{"step": 4, "mean_iou": 0.3}]
-    write_curves(tmp_path / "curves.png", records)
-    assert read_image(tmp_path / "curves.png").shape[1] > 600
+    picture = curves(records)
+    assert picture.dtype == np.uint8 and picture.shape == (374, 1320, 3)
+    for part, empty in zip(np.split(picture, 3, axis=1), np.split(curves([]), 3, axis=1), strict=True):
+        blue = (31, 119, 180)  # matplotlib's tab:blue
+        assert (part == blue).all(-1).any() and not (empty == blue).all(-1).any()
 
 
 def test_contact_sheets_show_ignored_pixels_as_they_are():

@@ -1,101 +1,152 @@
-"""What can be set of the data: one section a data set."""
+"""The config's ``data`` section, in one variant for each data set."""
 
-from typing import Annotated, Any, Literal
+import json
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from segdla.config.section import Byte, Fraction, Section, Size
+from segdla.config.section import MOST_PIXELS, Byte, Fraction, Magnification, PathText, Section, Size
+from segdla.errors import one_line, quoted
 
 Color = tuple[Byte, Byte, Byte]
+Sample = Annotated[int, Field(ge=0, le=65535)]
 LabelId = Annotated[int, Field(ge=0, le=65535)]
+NumScenes = Annotated[int, Field(gt=0, le=1_000_000)]
+SceneSide = Annotated[int, Field(ge=32, le=MOST_PIXELS)]
+
+
+def _require_two(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if len(classes) < 2:
+        name = one_line(classes[0], 60) if classes else "NAME"
+        raise ValueError(
+            f"{len(classes)} of at least two; name what is around the objects too: say classes: [background, {name}]"
+        )
+    return classes
+
+
+ClassNames = Annotated[tuple[str, ...], AfterValidator(_require_two), Field(min_length=2, max_length=254)]
+
+
+def _require_json(transforms: tuple[Any, ...]) -> tuple[Any, ...]:
+    try:
+        json.dumps(transforms, allow_nan=False)
+    except (ValueError, TypeError, RecursionError):
+        raise ValueError("arguments are finite numbers, true, false, null, text, lists and mappings") from None
+    return transforms
 
 
 class AugmentConfig(Section):
-    scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
+    """Random changes of the training images. Validation and test images are never changed."""
+
+    scale: tuple[Magnification, Magnification] = (0.5, 2.0)
+    """Smallest and largest magnification of an image before it is cropped."""
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
-    """Largest rotation, in degrees, either way."""
+    """Largest rotation to either side, in degrees."""
     flip: Fraction = 0.5
     """Probability of a left-right flip."""
     jitter: Fraction = 0.4
-    """Largest relative change of brightness, contrast and saturation."""
+    """Largest relative change of brightness, contrast and saturation; 0.4 gives factors from 0.6 to 1.4."""
     balance: Fraction = 0.0
-    """Share of crops centred on a pixel of a class drawn evenly from those in the image: rare classes are seen more."""
+    """Share of crops that are centred on a pixel of a random class, each class of the image being as likely as any
+    other. Rare classes are seen more often."""
     paste: Fraction = 0.0
     """Share of crops over which half of the classes of another crop are pasted (ClassMix)."""
-    transforms: tuple[dict[str, dict[str, Any] | None], ...] = ()
-    """Further albumentations by name, applied to the crop: [{GaussianBlur: {p: 0.2}}]."""
+    transforms: Annotated[tuple[dict[str, dict[str, Any] | None], ...], AfterValidator(_require_json)] = ()
+    """Albumentations by name, applied to the crop in this order: [{GaussianBlur: {p: 0.2}}]."""
 
     @model_validator(mode="after")
-    def _ordered(self):
+    def _require_order(self) -> Self:
         if self.scale[0] > self.scale[1]:
             raise ValueError(f"scale goes from small to large, not from {self.scale[0]} to {self.scale[1]}")
         return self
 
 
 class DataConfig(Section):
+    """Keys of every data set. `data.dataset` chooses the data set, and with it which other keys there are."""
+
     crop: Size = (512, 512)
-    """(height, width) of a training crop."""
+    """Size of a training crop in pixels: [height, width]."""
     augment: AugmentConfig = AugmentConfig()
-    workers: Annotated[int, Field(ge=0)] | None = None
-    """Loader processes; null: as many as there are processors, 8 at most."""
+    """Random changes of the training images."""
+    workers: Annotated[int, Field(ge=0, le=1024)] | None = None
+    """Number of loader processes; null is one for each processor, at most 8."""
     unreadable: Literal["stop", "skip"] = "stop"
-    """A training image or mask that can't be read: stop, naming it, or take the next one in its place and say so."""
+    """Where a training image or mask can't be read: stop and name it, or say so and train on the next one instead."""
 
 
 class ScenesConfig(DataConfig):
-    """Street scenes, drawn: needs no files."""
+    """Street scenes that the package draws itself. They need no files."""
 
     dataset: Literal["scenes"]
-    size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] = (192, 256)
-    train: PositiveInt = 400
-    """How many scenes there are to train on, ..."""
-    val: PositiveInt = 60
-    test: PositiveInt = 60
+    """Chooses this data set."""
+    size: tuple[SceneSide, SceneSide] = (192, 256)
+    """Size of a scene in pixels: [height, width]."""
+    train: NumScenes = 400
+    """Number of scenes to train on."""
+    val: NumScenes = 60
+    """Number of scenes to validate on."""
+    test: NumScenes = 60
+    """Number of scenes to test on."""
 
 
 class FilesConfig(DataConfig):
-    """Images and masks in files."""
+    """Keys of every data set that is read from files: all but `scenes`."""
 
     cache: Literal["none", "ram", "disk"] = "none"
-    """Decode each file once, and keep the bytes in memory while training, or on a disk for the next time too."""
-    cache_folder: str | None = None
-    """Of the disk's cache; null: segdla/ in the user's cache folder."""
+    """Decode each file once and keep its bytes: in memory while training lasts, or on disk for later runs too."""
+    cache_folder: PathText | None = None
+    """Folder of the cache on disk; null is segdla/ in the user's cache folder."""
     train_on_val: bool = False
-    """Train on the validation images too: a last model, for test images to judge. Scores on val then say nothing, and
-    the last weights are kept in place of those best on val."""
+    """Train on the validation images too, for a last model that test images are to judge. Scores on the validation
+    images then say nothing, so the last weights are kept instead of the best ones."""
 
 
 class CamVidConfig(FilesConfig):
+    """CamVid: 11 classes of street scenes."""
+
     dataset: Literal["camvid"]
-    root: str
+    """Chooses this data set."""
+    root: PathText
+    """Folder of the data set: of train/ and trainannot/ (segnet), or of 701_StillsRaw_full/ and LabeledApproved_full/
+    (grouped, native)."""
     protocol: Literal["segnet", "grouped", "native"] = "segnet"
-    """segnet: 360x480 with label ids 0..11, void 11; the 960x720 originals' 32 colours grouped into the 11 classes
-    (grouped), or only the 11 classes' own colours, all else ignored (native). Scores don't compare across them."""
+    """Which of three incompatible sets of 11 classes is used; scores don't compare across them. segnet: 360x480 images
+    with the SegNet authors' labels. grouped: 720x960 originals, their 32 colours grouped into 11 classes. native:
+    720x960 originals, the 11 classes' own colours, all others ignored."""
 
 
 class CityscapesConfig(FilesConfig):
+    """Cityscapes: 19 classes of street scenes."""
+
     dataset: Literal["cityscapes"]
-    root: str | None = None
-    """The folder of leftImg8bit/ and gtFine/; null: the environment variable CITYSCAPES_DATASET."""
+    """Chooses this data set."""
+    root: PathText | None = None
+    """Folder that holds leftImg8bit/ and gtFine/; null is the environment variable CITYSCAPES_DATASET."""
     coarse: bool = False
-    """Train on train_extra's coarse labels too (leftImg8bit/train_extra, gtCoarse)."""
+    """Train on the coarse labels of train_extra too (leftImg8bit/train_extra and gtCoarse/)."""
 
 
 class FolderSplit(Section):
-    """Two directories, searched through, whose files pair by name; or a list file with an image and a mask a line."""
+    """The files of one split: two folders whose files pair by name, or a list of pairs. Paths are relative to root."""
 
-    images: str | None = None
-    masks: str | None = None
-    image_prefix: str = ""
-    mask_prefix: str = ""
-    """What comes before the common part of the names, as mask_ in mask_0001.png. Files without it are left out."""
-    image_suffix: str = ""
-    mask_suffix: str = ""
-    """What follows it, as _L in 0001_L.png; with a dot, extension included. Files without it are left out."""
-    list: str | None = None
+    images: PathText | None = None
+    """Folder of images; folders inside it are searched too."""
+    masks: PathText | None = None
+    """Folder of masks; folders inside it are searched too."""
+    image_prefix: PathText = ""
+    """Beginning of an image's name before the part that it shares with its mask. Files without it are left out."""
+    mask_prefix: PathText = ""
+    """The same for masks: mask_ in mask_0001.png."""
+    image_suffix: PathText = ""
+    """End of an image's name after the part that it shares with its mask; with a dot it includes the extension. Files
+    without it are left out."""
+    mask_suffix: PathText = ""
+    """The same for masks: _L in 0001_L.png."""
+    list: PathText | None = None
+    """Text file with an image and a mask on each line, instead of two folders."""
 
     @model_validator(mode="after")
-    def _one_way(self):
+    def _require_one_way(self) -> Self:
         if (self.list is None) == (self.images is None or self.masks is None):
             raise ValueError("give either images and masks (two directories) or list (a file)")
         if self.list is not None and (beside := [name for name, value in self if value and name != "list"]):
@@ -110,43 +161,57 @@ class FolderConfig(FilesConfig):
     """Your own images, with masks whose pixels are class ids or colours."""
 
     dataset: Literal["folder"]
-    root: str = "."
-    """What the splits' paths are relative to."""
-    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=254)]
-    """Names; the position is the id in the masks, unless label_map says otherwise."""
+    """Chooses this data set."""
+    root: PathText = "."
+    """Folder or archive (ZIP, tar) that the splits' paths are relative to."""
+    classes: ClassNames
+    """Names of the classes. A name's position is its id in the masks, unless label_map says otherwise."""
     colors: tuple[Color, ...] | None = None
-    """One RGB colour a class: what colour masks are read by, and what predictions are drawn in. For null and for
-    greys, these are distinct ones."""
+    """One RGB colour for each class. Masks that have these colours are read by them, be they RGB, palette images or
+    greys, and predictions are drawn in them. If null, or all grey, predictions are drawn in colours that are easy to
+    tell apart."""
     label_map: dict[LabelId, str] | None = None
-    """Ids in the masks to the classes they stand for, several to one where wanted: {0: ground, 255: car}."""
+    """Ids in the masks and the classes they stand for; several ids may share a class: {0: ground, 255: car}."""
     ignore: tuple[LabelId, ...] | None = None
-    """Ids in the masks that are neither trained on nor scored; null: 255, where it is no class."""
+    """Ids in the masks that are neither trained on nor scored; null is 255, unless that is a class."""
     ignore_colors: tuple[Color, ...] = ()
-    """The same, of colour masks."""
+    """Colours in colour masks that are neither trained on nor scored."""
+    sample_range: tuple[Sample, Sample] | None = None
+    """Samples that are black and white in images of more than 8 bits a sample; what lies beyond is black or white too.
+    [0, 4095] is for 12 bits in files of 16; null is all of a file's bits. Prediction takes the same range."""
     train: FolderSplit
+    """Files to train on."""
     val: FolderSplit
+    """Files to validate on."""
     test: FolderSplit | None = None
+    """Files to test on."""
 
     @model_validator(mode="after")
-    def _told_apart(self):
+    def _require_consistency(self) -> Self:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("two classes have one name; give each its own")
         strangers = sorted(set((self.label_map or {}).values()) - set(self.classes))
         if strangers:
-            raise ValueError(f"label_map names {strangers[0]!r}, which is none of the classes {list(self.classes)}")
+            raise ValueError(
+                f"label_map names {quoted(strangers[0])}, which is none of the classes {quoted(list(self.classes))}"
+            )
         ids = range(len(self.classes)) if self.label_map is None else self.label_map.keys()
-        if set(self.ignore or ()) & set(ids):
-            ids, remedy = (
+        if self.ignore is not None and set(self.ignore) & set(ids):
+            class_ids, remedy = (
                 (f"0 to {len(ids) - 1}", "classes, and say which ids are left: label_map: {1: NAME, ...}")
                 if self.label_map is None
-                else (f"label_map: {sorted(ids)}", "label_map")
+                else (f"label_map: {quoted(sorted(ids))}", "label_map")
             )
-            raise ValueError(f"ignore {list(self.ignore)} holds the id of a class ({ids}); take that out of {remedy}")
+            raise ValueError(
+                f"ignore {quoted(list(self.ignore))} holds the id of a class ({class_ids}); take that out of {remedy}"
+            )
         if self.colors is not None and len(self.colors) != len(self.classes):
             raise ValueError(f"{len(self.classes)} classes but {len(self.colors)} colors: give one colour a class")
         if self.ignore_colors and self.colors is None:
             raise ValueError("ignore_colors is for masks of colours: give the classes' colors too")
         colors = (*(self.colors or ()), *self.ignore_colors)
+        if self.sample_range and self.sample_range[0] >= self.sample_range[1]:
+            raise ValueError(f"sample_range goes from black to white, as [0, 4095], not {list(self.sample_range)}")
         if len(set(colors)) < len(colors):
             raise ValueError("a colour is given twice in colors and ignore_colors; give each class its own")
         return self

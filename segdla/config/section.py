@@ -2,15 +2,39 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from segdla.errors import quoted
+
+MOST_PIXELS = 32_000  # a side; OpenCV counts the coordinates of a warp in 16 bits
+MOST_IMAGES = 65_536  # in a batch
+MOST = 10**9  # of what is only counted
+
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1)]
+Factor = Annotated[float, Field(gt=0, le=1000)]
+Magnification = Annotated[float, Field(ge=0.01, le=100)]  # of an image, before it is cropped
 Scale = Annotated[float, Field(gt=0, le=16)]  # of an image, at test time
-Size = tuple[PositiveInt, PositiveInt]  # (height, width)
+Count = Annotated[int, Field(ge=0, le=MOST)]
+PositiveCount = Annotated[int, Field(gt=0, le=MOST)]
+BatchSize = Annotated[int, Field(gt=0, le=MOST_IMAGES)]
+Side = Annotated[int, Field(gt=0, le=MOST_PIXELS)]
+Size = tuple[Side, Side]  # (height, width)
+
+
+def _without_nul(path: str) -> str:
+    if "\0" in path:
+        raise ValueError(f"the path {quoted(path)} holds a NUL character; take it out")
+    return path
+
+
+PathText = Annotated[str, AfterValidator(_without_nul)]
 
 
 class Section(BaseModel):
+    """Frozen and strict. The docstring under a field goes into the JSON schema and into docs/config.md."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)

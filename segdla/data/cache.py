@@ -1,8 +1,8 @@
-"""Decoded once: images and targets as bytes in memory-mapped files, shared by whoever reads them.
+"""Images and targets decoded once, as bytes in memory-mapped files that all processes share.
 
-One file a pair, under a name made of the pair's paths and encoding, with a stamp of what the two files were: one that
-has changed since is decoded anew. Entries are written aside and then renamed, so that none is ever seen half; a build
-that was killed goes on where it was, and of two at once the second waits.
+An entry is one file a pair, named by a hash of the pair's paths and encoding. It holds a stamp of the two files'
+states: if one has changed since, the pair is decoded again. Entries are written under another name and then renamed, so
+a reader never sees half an entry. A build that was killed resumes where it was; a second, concurrent build waits.
 """
 
 import hashlib
@@ -12,44 +12,39 @@ import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from segdla.data.dataset import PairSource
-from segdla.data.images import image_size
-from segdla.data.memory import free_memory, in_memory, locked, shared_folder
+from segdla.data.archives import state_file
+from segdla.data.source import Source
+from segdla.data.subset import SourceView
 from segdla.errors import UserError
+from segdla.machine.files import locked, put_in_place
+from segdla.machine.shared_memory import free_memory, in_memory, shared_folder
+from segdla.machine.threads import Progress, in_threads
 
 _HEADER = struct.Struct("<32s2I")  # stamp, height, width
-_VERSION = b"1"  # of entries, and of what the reader makes of files
-_MARGIN = 1.05
+_VERSION = b"2"  # of entries, and of the reader that decodes files into them
+_MARGIN = 1.05  # over the bytes of the pixels
 
 
-class CachedSource:
-    """A source that reads another's pairs from ``folder``, and puts there what it lacks."""
+class CachedSource(SourceView):
+    """A source that reads another's pairs from entries in a folder, and writes those that are missing."""
 
-    def __init__(self, source: PairSource, folder: Path):
-        self.source = source
-        self.classes = source.classes
+    def __init__(self, source: Source, folder: Path):
+        super().__init__(source)
         self.folder = folder
         self.entries = [folder / f"{key}.raw" for key in entry_keys(source)]
 
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def name(self, index: int) -> str:
-        return self.source.name(index)
-
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image and target, mapped: of a crop only the pages that it touches are read."""
+        """Return image and target, memory-mapped: a crop reads only the pages that it touches."""
         stamp = self._stamp(index)
-        found = None if stamp is None else _mapped(self.entries[index], stamp)
-        if found is not None:
-            return found
+        pair = None if stamp is None else _mapped(self.entries[index], stamp)
+        if pair is not None:
+            return pair
         image, target = self.source.read(index)
         with suppress(OSError):  # a full disk costs time, not the run
             self._write(index, stamp, image, target)
@@ -60,16 +55,17 @@ class CachedSource:
 
     def build(
         self,
-        progress: Callable[[Collection[Future]], Iterable[Future]] = iter,
-        waiting: Callable[[], None] = lambda: None,
+        progress: Progress = iter,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> list[UserError]:
-        """Decode what is not there yet, in threads; gives the errors of pairs that can't be read.
+        """Decode the pairs that have no entry yet, in threads; return the errors of pairs that can't be read.
 
-        ``waiting`` is called where another process builds in the same folder. Raises UserError where there is no room.
+        ``progress`` wraps the futures that are waited for, one a pair. ``on_wait`` is called if another process builds
+        in the same folder. Raises UserError if there is no room.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with locked(self.folder / "building.lock", waiting):
+            with locked(self.folder / "building.lock", on_wait):
                 for leftover in self.folder.glob("*.partial"):  # of a build that was killed
                     leftover.unlink(missing_ok=True)
                 missing = [index for index in range(len(self)) if not self._has(index)]
@@ -80,17 +76,14 @@ class CachedSource:
                 f"cannot write the cache in {self.folder}: {error.strerror}; set data.cache_folder or data.cache=none"
             ) from error
 
-    def _fill(self, missing: list[int], progress: Callable[[Collection[Future]], Iterable[Future]]) -> list[UserError]:
+    def _fill(self, missing: list[int], progress: Progress) -> list[UserError]:
         errors = []
-        pool = ThreadPoolExecutor(os.cpu_count())
-        try:
-            for future in progress([pool.submit(self._decode, index) for index in missing]):
+        with in_threads(self._decode, missing) as futures:
+            for future in progress(futures):
                 try:
                     future.result()
                 except UserError as error:
                     errors.append(error)
-        finally:
-            pool.shutdown(cancel_futures=True)
         return errors
 
     def _decode(self, index: int) -> None:
@@ -107,7 +100,7 @@ class CachedSource:
                 file.write(_HEADER.pack(stamp, *target.shape))
                 file.write(np.ascontiguousarray(image).data)
                 file.write(np.ascontiguousarray(target).data)
-            Path(file.name).replace(entry)
+            put_in_place(Path(file.name), entry)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
@@ -117,19 +110,19 @@ class CachedSource:
         return stamp is not None and _mapped(self.entries[index], stamp) is not None
 
     def _stamp(self, index: int) -> bytes | None:
-        """What the pair's files are now; None where there are none."""
+        """Return a hash of the states of the pair's files; None if a file is missing."""
         try:
-            states = [path.stat() for path in self.source.pairs[index]]
+            states = [state_file(path).stat() for path in self.source.inputs(index)]
         except OSError:
             return None
         identity = [(state.st_size, state.st_mtime_ns, state.st_ino) for state in states]
         return hashlib.blake2b(repr(identity).encode(), digest_size=32).digest()
 
     def _require_room(self, missing: list[int]) -> None:
-        needed = 0
+        needed = 0.0
         for index in missing:
-            with suppress(UserError):  # to be told when it is read
-                height, width = image_size(self.source.pairs[index][0])
+            with suppress(UserError):  # reported when it is read
+                height, width = self.source.image_size(index)
                 needed += _MARGIN * 4 * height * width
         room = min(shutil.disk_usage(self.folder).free, free_memory() if in_memory(self.folder) else math.inf)
         if needed > room:
@@ -140,28 +133,27 @@ class CachedSource:
             )
 
 
-def entry_keys(source: PairSource) -> list[str]:
-    """A name for each pair, of its paths and of what its mask is encoded by."""
-    encoding = source.encode.key.encode()
-    paths = (os.fsencode(f"{image.absolute()}\n{mask.absolute()}\n") for image, mask in source.pairs)
-    return [hashlib.blake2b(path + encoding + _VERSION, digest_size=16).hexdigest() for path in paths]
+def entry_keys(source: Source) -> list[str]:
+    """Return a name for each pair's entry."""
+    keys = (os.fsencode(source.cache_key(index)) for index in range(len(source)))
+    return [hashlib.blake2b(key + _VERSION, digest_size=16).hexdigest() for key in keys]
 
 
 def disk_folder() -> Path:
-    """Where caches are kept unless the user says otherwise."""
+    """Return the default folder of caches on disk. Raises UserError if there is no home directory."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segdla"
     except RuntimeError as error:
         raise UserError(f"no place for data.cache=disk: {error}; set data.cache_folder") from error
 
 
-def ram_folder(source: PairSource) -> Path:
-    """A folder in memory for a source, which goes with the last process that uses it."""
+def ram_folder(source: Source) -> Path:
+    """Return a folder in memory for a source's entries; it is removed with the last process that uses it."""
     return shared_folder(hashlib.blake2b("".join(entry_keys(source)).encode(), digest_size=8).hexdigest())
 
 
 def _mapped(entry: Path, stamp: bytes) -> tuple[np.ndarray, np.ndarray] | None:
-    """What an entry holds, if it is there, whole and of this stamp."""
+    """Map an entry's image and target into memory; return None if it is missing, damaged or of another stamp."""
     try:
         file = os.open(entry, os.O_RDONLY)
     except OSError:
@@ -170,15 +162,15 @@ def _mapped(entry: Path, stamp: bytes) -> tuple[np.ndarray, np.ndarray] | None:
         size = os.fstat(file).st_size
         if size < _HEADER.size:
             return None
-        # Copy on write: whoever writes to the arrays, writes to pages of his own.
+        # Copy on write: writing to the arrays changes this process's pages only.
         content = mmap.mmap(file, 0, access=mmap.ACCESS_COPY)
     except OSError:
         return None
     finally:
         os.close(file)
-    found, height, width = _HEADER.unpack_from(content)
+    its_stamp, height, width = _HEADER.unpack_from(content)
     pixels = height * width
-    if found != stamp or size != _HEADER.size + 4 * pixels:
+    if its_stamp != stamp or size != _HEADER.size + 4 * pixels:
         return None
     image = np.frombuffer(content, np.uint8, 3 * pixels, _HEADER.size).reshape(height, width, 3)
     return image, np.frombuffer(content, np.uint8, pixels, _HEADER.size + 3 * pixels).reshape(height, width)

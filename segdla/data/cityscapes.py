@@ -1,86 +1,91 @@
 """Cityscapes (Cordts et al., CVPR 2016): 19 classes, in the official layout.
 
     root/leftImg8bit/{train,val,test,train_extra}/CITY/*_leftImg8bit.png
-    root/gtFine/{train,val}/CITY/*_gtFine_labelIds.png          (or *_gtFine_labelTrainIds.png, where only those are)
-    root/gtCoarse/train_extra/CITY/*_gtCoarse_labelIds.png      (only for training on the coarse labels too)
+    root/gtFine/{train,val}/CITY/*_gtFine_labelIds.png          (or *_gtFine_labelTrainIds.png, if there are no others)
+    root/gtCoarse/train_extra/CITY/*_gtCoarse_labelIds.png      (only to train on the coarse labels too)
 
-Label ids, train ids, names, colours and categories are cityscapesscripts'.
+Label ids, train ids, names, colours and categories come from cityscapesscripts.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from cityscapesscripts.helpers.labels import labels
 
-from segdla.data.dataset import IGNORE_INDEX, Classes, PairSource
-from segdla.data.images import read_image
-from segdla.data.labels import IdEncoding
+from segdla.data.images import read_stored_mask
+from segdla.data.labels import IGNORE_INDEX, Encoding, IdEncoding
+from segdla.data.pair_source import PairSource
+from segdla.data.paths import user_path
+from segdla.data.source import Classes
 from segdla.errors import UserError
 
 _SITE = "of www.cityscapes-dataset.com there"
 _FINE = f"unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip {_SITE}"
 _COARSE = f"unpack leftImg8bit_trainextra.zip and gtCoarse.zip {_SITE}"
-_EVALUATED = sorted((label for label in labels if not label.ignoreInEval), key=lambda label: label.trainId)
+_SCORED_LABELS = sorted((label for label in labels if not label.ignoreInEval), key=lambda label: label.trainId)
 CLASSES = Classes(
-    tuple(label.name for label in _EVALUATED),
-    tuple(label.color for label in _EVALUATED),
+    tuple(label.name for label in _SCORED_LABELS),
+    tuple(label.color for label in _SCORED_LABELS),
     "Cityscapes 19 classes",
-    tuple(label.category for label in _EVALUATED),
+    tuple(label.category for label in _SCORED_LABELS),
 )
-_LABEL_IDS = IdEncoding(
+LABEL_IDS = IdEncoding(
     {label.id: IGNORE_INDEX if label.ignoreInEval else label.trainId for label in labels if label.id >= 0}
 )
-_TRAIN_IDS = IdEncoding({**{i: i for i in range(len(_EVALUATED))}, IGNORE_INDEX: IGNORE_INDEX})
+_TRAIN_IDS = IdEncoding({**{i: i for i in range(len(_SCORED_LABELS))}, IGNORE_INDEX: IGNORE_INDEX})
 
 LABEL_ID_OF = np.zeros(256, np.uint8)
-"""Label id by train id: what the evaluator and the server take. 0, unlabeled, for what is no class."""
-LABEL_ID_OF[: len(_EVALUATED)] = [label.id for label in _EVALUATED]
+"""Label id by train id, as the official evaluator and the server take them; 0, unlabeled, for all other ids."""
+LABEL_ID_OF[: len(_SCORED_LABELS)] = [label.id for label in _SCORED_LABELS]
 
 
 class Cityscapes(PairSource):
-    """Images and masks of one split; ``labelled`` False: the truth is not public, and all pixels are ignored."""
+    """Images and masks of one split; if it is not ``labelled``, no mask is read and every pixel is ignored."""
 
-    def __init__(
-        self,
-        pairs: Sequence[tuple[Path, Path]],
-        encode: Callable[[np.ndarray, Path], np.ndarray] = _LABEL_IDS,
-        labelled: bool = True,
-    ):
+    has_server = True
+
+    def __init__(self, pairs: Sequence[tuple[Path, Path]], encode: Encoding = LABEL_IDS, labelled: bool = True):
         super().__init__(pairs, CLASSES, encode)
         self.labelled = labelled
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if self.labelled:
             return super().read(index)
-        image = read_image(self.pairs[index][0])
+        image = self._image(index)
         return image, np.full(image.shape[:2], IGNORE_INDEX, np.uint8)
 
-    def without(self, names: set[str]) -> "Cityscapes":
-        """The images of any other name."""
-        kept = [pair for i, pair in enumerate(self.pairs) if self.name(i) not in names]
-        return Cityscapes(kept, self.encode, self.labelled)
+    def target(self, index: int) -> np.ndarray:
+        return super().target(index) if self.labelled else self.read(index)[1]
 
-    def joined(self, other: PairSource) -> "Cityscapes":
-        return Cityscapes(super().joined(other).pairs, self.encode, self.labelled)
+    def objects(self, index: int) -> np.ndarray | None:
+        """Return the ids of ``*_instanceIds.png``, from 1000 on, which a crowd does not have; None without the file."""
+        mask = self.pairs[index][1]
+        path = mask.with_name(mask.name.replace("labelTrainIds", "labelIds").replace("labelIds", "instanceIds"))
+        if not self.labelled or not path.is_file():
+            return None
+        ids = read_stored_mask(path).samples.astype(np.int32)
+        return np.where(ids >= 1000, ids, 0)
 
-    @property
-    def label_files(self) -> list[Path] | None:
-        """The masks of label ids, which the official evaluator reads; None where there are none."""
-        return [mask for _, mask in self.pairs] if self.labelled and self.encode is _LABEL_IDS else None
+    def official_truths(self) -> Mapping[str, Path]:
+        """Return the masks of label ids by name; empty if the truth is not public, or there are only train ids."""
+        if not self.labelled or self.encode is not LABEL_IDS:
+            return {}
+        return {self.name(index): mask for index, (_, mask) in enumerate(self.pairs)}
 
 
 def cityscapes(root: str | Path | None, split: str, coarse: bool = False) -> Cityscapes:
-    """One split of Cityscapes; ``root`` None is the environment variable CITYSCAPES_DATASET.
+    """Open one split of Cityscapes; with ``root`` None, at the environment variable CITYSCAPES_DATASET.
 
-    ``coarse`` adds the coarsely labelled images of train_extra to the split train. Raises UserError where something is
-    missing, with what to download.
+    ``coarse`` adds the coarsely labelled images of train_extra to the split train.
+
+    Raises UserError if something is missing, and says what to download.
     """
     root = root or os.environ.get("CITYSCAPES_DATASET")
     if not root:
         raise UserError("where is Cityscapes? set data.root or the environment variable CITYSCAPES_DATASET")
-    root = Path(root)
+    root = user_path(root)
     images = _images(root, split, _FINE)
     if split == "test":
         return Cityscapes([(image, image) for image in images], labelled=False)
@@ -103,10 +108,13 @@ def _images(root: Path, split: str, download: str) -> list[Path]:
 
 
 def _masks(root: Path, kind: str, images: Sequence[Path], download: str) -> tuple[list[Path], IdEncoding]:
-    """The masks of images, as label ids or, where only those are, as train ids."""
+    """Return the masks of images: of label ids or, if there are no others, of train ids.
+
+    Raises UserError if a mask is missing.
+    """
     split = images[0].parts[-3]
     stems = [root / kind / split / p.parent.name / p.name.removesuffix("_leftImg8bit.png") for p in images]
-    for ids, encode in (("labelIds", _LABEL_IDS), ("labelTrainIds", _TRAIN_IDS)):
+    for ids, encode in (("labelIds", LABEL_IDS), ("labelTrainIds", _TRAIN_IDS)):
         masks = [stem.with_name(f"{stem.name}_{kind}_{ids}.png") for stem in stems]
         missing = [mask for mask in masks if not mask.is_file()]
         if not missing:

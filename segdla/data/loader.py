@@ -5,7 +5,7 @@ import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
@@ -17,31 +17,34 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from segdla.data.dataset import Sample, SegmentationDataset
-from segdla.data.slots import Slots, Ticket
+from segdla.data.batch_memory import Slots, Ticket
+from segdla.data.samples import Sample, SegmentationDataset
 from segdla.errors import UserError
 
-_BLOCK = 16 << 20  # bytes, some times a sample's
+_BLOCK = 16 << 20  # bytes, several times a sample's
 
 
 class Batch(NamedTuple):
+    """Samples of one size, stacked."""
+
     images: Tensor  # (B,3,H,W) uint8
     targets: Tensor  # (B,H,W) uint8
     names: tuple[str, ...]
     unreadable: tuple[str, ...] = ()  # messages of samples that others stand in for
 
     def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Images and targets on a device; with CUDA the host need not wait until they are there."""
-        meanwhile = device.type == "cuda"  # MPS would read them only when they are let go of, and others in their place
-        return self.images.to(device, non_blocking=meanwhile), self.targets.to(device, non_blocking=meanwhile)
+        """Return images and targets on a device; with CUDA the host need not wait until they are there."""
+        # MPS would read the host's memory only after it is freed, and find another batch in it.
+        non_blocking = device.type == "cuda"
+        return self.images.to(device, non_blocking=non_blocking), self.targets.to(device, non_blocking=non_blocking)
 
 
 class TrainingKeys:
-    """Batches of (epoch, index) keys from ``first_step`` to the run's last step, ``accumulate`` of them a step.
+    """Batches of (epoch, index) keys from ``first_step`` to the run's last step, ``accumulate`` batches a step.
 
-    Every epoch is a permutation of its own, drawn from (seed, epoch); steps of ``batch_size`` are cut from their
-    concatenation, so no sample is dropped and the stream from step k on is the same however the run got there. Each
-    step is dealt out to ``world_size`` processes, of which this is number ``rank``, in equal parts.
+    Every epoch is a permutation of its own, drawn from (seed, epoch). Steps of ``batch_size`` are cut from the epochs'
+    concatenation, so no sample is dropped, and the stream from step k on is the same however the run got there. Each
+    step is dealt out in equal parts to ``world_size`` processes, of which this is number ``rank``.
     """
 
     def __init__(
@@ -71,13 +74,13 @@ class TrainingKeys:
         return (self.num_steps - self.first_step) * self.accumulate
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        drawn, order = -1, np.empty(0, int)
+        order_epoch, order = -1, np.empty(0, int)
         for step in range(self.first_step, self.num_steps):
             keys = []
             for position in range(step * self.batch_size, (step + 1) * self.batch_size):
                 epoch, place = divmod(position, self.num_samples)
-                if epoch != drawn:
-                    drawn, order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
+                if epoch != order_epoch:
+                    order_epoch, order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
                 keys.append((epoch, int(order[place])))
             for part in range(self.accumulate):
                 start = (part * self.world_size + self.rank) * self.part
@@ -85,7 +88,7 @@ class TrainingKeys:
 
 
 def training_batches(dataset: SegmentationDataset, keys: TrainingKeys, workers: int, pin: bool) -> Iterator[Batch]:
-    """The batches of a run, in order. Raises a sample's UserError when its turn comes."""
+    """Yield the batches of a run, in order. Raises a sample's UserError when its turn comes."""
     if not workers:
         return (batch for (batch,) in _raising(_started(_loader(dataset, keys, 0, _stack_by_size, pin))))
     slots = Slots(keys.part)
@@ -93,10 +96,10 @@ def training_batches(dataset: SegmentationDataset, keys: TrainingKeys, workers: 
 
 
 class WholeImages:
-    """A data set's images in order, whole, as batches: anew at each iteration, by workers that stay.
+    """A data set's images in order, whole, as batches: restarted at each iteration, with persistent workers.
 
-    A batch holds images of one size: where sizes differ, batches are smaller, never padded, and more than ``len``.
-    Each of ``world_size`` processes has its share of the images; no image is in two.
+    A batch holds images of one size. Where sizes differ, batches are smaller, never padded, and there are more of them
+    than ``len``. Each of ``world_size`` processes has its share of the images; no image is in two.
     """
 
     def __init__(
@@ -111,7 +114,7 @@ class WholeImages:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Raises a sample's UserError when its turn comes."""
+        """Yield the batches. Raises a sample's UserError when its turn comes."""
         return (batch for batches in _raising(_started(self.loader)) for batch in batches)
 
 
@@ -135,7 +138,7 @@ def _loader(
 
 
 def _started(loader: DataLoader) -> Iterator[Any]:
-    """The loader's iterator, which tells that a worker has died where its batch is missed, and nowhere else.
+    """Start a loader's iterator, which reports a worker's death where the worker's batch is missed, and nowhere else.
 
     torch would raise that in the midst of whatever the main thread does by then, such as half an optimizer step.
     """
@@ -149,8 +152,8 @@ def _started(loader: DataLoader) -> Iterator[Any]:
 
 def _start_worker(worker: int) -> None:
     cv2.setNumThreads(0)  # a worker is a thread already: more of them only get in each other's way
-    # The C library of Linux keeps, unused, up to twice the largest block that was ever let go of: then a sample is made
-    # where the one before was, and not in new memory, page by page.
+    # The C library of Linux keeps, unused, up to twice the largest block that was ever freed. So a sample is made where
+    # the one before was, and not in new memory, page by page.
     np.empty(_BLOCK, np.uint8)
     # A signal to the main process's group, such as Ctrl-C's, is the main process's to answer: a worker that died of it
     # would take the running step along.
@@ -160,56 +163,74 @@ def _start_worker(worker: int) -> None:
 
 
 def _stack_by_size(samples: Iterable[Sample | UserError]) -> list[Batch] | UserError:
-    samples = list(samples)
+    """Stack neighbours of one size; in place of the batches, return the error of a sample that can't be read."""
+    readable: list[Sample] = []
     for sample in samples:
         if isinstance(sample, UserError):
             return sample
-    batches = []
-    for _, group in groupby(samples, key=lambda sample: sample.image.shape):
-        images, targets, names, unreadable = zip(*group, strict=True)
-        stacked = [torch.stack(images), torch.stack(targets)]
-        if get_worker_info():  # else the queue's thread would do it, and of a lack of shared memory it tells nobody
-            stacked = [tensor.share_memory_() for tensor in stacked]
-        batches.append(Batch(*stacked, names, sum(unreadable, ())))
-    return batches
+        readable.append(sample)
+    return [_stacked(list(group)) for _, group in groupby(readable, key=lambda sample: sample.image.shape)]
 
 
-def _fill(slots: Slots, samples: Iterable[Sample | UserError]) -> tuple[Ticket, tuple, tuple] | UserError:
-    """A batch but for its tensors, which are where the ticket says."""
-    taken, names, unreadable = None, (), ()
+def _stacked(samples: Sequence[Sample]) -> Batch:
+    images, targets = torch.stack([s.image for s in samples]), torch.stack([s.target for s in samples])
+    if get_worker_info():  # else the queue's thread would do it, which reports a lack of shared memory to nobody
+        images, targets = images.share_memory_(), targets.share_memory_()
+    unreadable = tuple(message for sample in samples for message in sample.unreadable)
+    return Batch(images, targets, tuple(sample.name for sample in samples), unreadable)
+
+
+class _Filled(NamedTuple):
+    """A batch whose tensors lie in a slot, where the ticket says."""
+
+    ticket: Ticket
+    names: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+
+def _fill(slots: Slots, samples: Iterable[Sample | UserError]) -> _Filled | UserError:
+    """Fill a slot, in a worker; in place of the batch, return the error of a sample that can't be read."""
+    slot: tuple[Ticket, Tensor, Tensor] | None = None
+    names: list[str] = []
+    unreadable: list[str] = []
     for place, sample in enumerate(samples):
         if isinstance(sample, UserError):
             return sample
-        taken = taken or slots.take(sample.target.shape)
-        ticket, images, targets = taken
+        if slot is None:
+            height, width = sample.target.shape
+            slot = slots.take((height, width))
+        _, images, targets = slot
         images[place], targets[place] = sample.image, sample.target
-        names, unreadable = (*names, sample.name), unreadable + sample.unreadable
-    return ticket, names, unreadable
+        names.append(sample.name)
+        unreadable += sample.unreadable
+    assert slot is not None, "a batch of no keys"
+    return _Filled(slot[0], tuple(names), tuple(unreadable))
 
 
-def _ahead(loader: DataLoader, slots: Slots, pin: bool, used: int) -> Iterator[Batch]:
-    """The batches of a loader, taken from its workers and let go of by a thread; ``used`` of them are used at once.
+def _ahead(loader: DataLoader, slots: Slots, pin: bool, num_used: int) -> Iterator[Batch]:
+    """Yield a loader's batches, which a thread takes from the workers and frees; ``num_used`` are in use at once.
 
-    Pinned memory is filled by it, and to let go of a tensor is to let go of the interpreter: on busy cores the main
-    thread would have it back only after milliseconds.
+    The thread also fills pinned memory. Freeing a tensor releases the GIL: on busy cores the main thread would have it
+    back only after milliseconds.
     """
     iterator = _started(loader)
     device = torch.cuda.current_device() if pin else None
     ready: queue.Queue = queue.Queue(maxsize=1)
-    left = threading.Event()
+    is_closed = threading.Event()
 
     def fetch() -> None:
-        kept = deque(maxlen=used + 3)  # besides those in use: before them one that is done with, after them two
+        # Besides those in use: before them one that is done with, after them two.
+        recent: deque[Batch] = deque(maxlen=num_used + 3)
         try:
-            if pin:
+            if device is not None:
                 torch.cuda.set_device(device)  # of this thread
-            for ticket, *rest in _raising(iterator):
-                images, targets = slots.get(ticket)
+            for filled in _raising(iterator):
+                images, targets = slots.get(filled.ticket)
                 if pin:
                     images, targets = images.pin_memory(), targets.pin_memory()
-                kept.append(Batch(images, targets, *rest))
-                ready.put(kept[-1])
-                if left.is_set():
+                recent.append(Batch(images, targets, filled.names, filled.unreadable))
+                ready.put(recent[-1])
+                if is_closed.is_set():
                     return
         except BaseException as error:
             ready.put(error)  # for the main thread to raise
@@ -221,17 +242,19 @@ def _ahead(loader: DataLoader, slots: Slots, pin: bool, used: int) -> Iterator[B
     try:
         yield from _raising(iter(ready.get, None))
     finally:
-        left.set()
+        is_closed.set()
         with suppress(queue.Empty):
-            ready.get_nowait()  # room for what the thread has in hand, after which it looks up
+            ready.get_nowait()  # room for the batch that the thread has in hand, after which it looks at the event
         thread.join()
 
 
-def _raising(loader: Iterable[Any]) -> Iterator[Any]:
-    for item in loader:
+def _raising(items: Iterable[Any]) -> Iterator[Any]:
+    """Yield the items; raise the first that is an exception."""
+    for item in items:
         if isinstance(item, BaseException):
             try:
                 raise item
             finally:
-                del item  # its traceback holds this frame: a ring, in which workers would live on, and take 5 s to end
+                # Its traceback holds this frame: a reference cycle, in which workers would live on for 5 s.
+                del item
         yield item

@@ -1,32 +1,35 @@
-"""The network as one graph for all sizes, which every format is made from."""
+"""The network as one graph for images of any size, from which every format is made."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from segdla.checkpoints.checkpoint import Card
 from segdla.errors import UserError
-from segdla.models.segmenter import DLASeg
+from segdla.models.dlaseg import DLASeg
 
 OUTPUTS = ("logits", "prediction")
 
 
-class Opened(NamedTuple):
+class Exported(NamedTuple):
     """An exported network: a function from images (B,3,H,W) uint8 to logits (B,C,h,w) at a stride, and its card.
 
-    ``device`` is where it computes: the one asked for, or the CPU where its runtime knows no other.
+    ``device`` is where it computes: the one asked for, or the CPU if its runtime knows no other. ``arithmetic`` is that
+    of the processor on which an int8 file was scored.
     """
 
-    logits: Callable[[Tensor], Tensor]
+    logits_of: Callable[[Tensor], Tensor]
     stride: int
     precision: str
-    card: dict[str, Any]
+    card: Card
     device: torch.device
+    arithmetic: str = ""
 
 
 class Graph(nn.Module):
@@ -40,25 +43,26 @@ class Graph(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.network.logits(images)
         padded = [side * self.network.output_stride for side in logits.shape[-2:]]
-        scores = F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)
-        ids = scores.max(dim=1).indices.to(torch.uint8)
-        # A slice would be a view, about whose layout the exporter decides by size; a selection is none.
+        maps = F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)
+        ids = maps.max(dim=1).indices.to(torch.uint8)
+        # A slice would be a view, whose memory layout the exporter decides by the size; a selection isn't one.
         height, width = images.shape[-2:]
         return logits, ids.index_select(1, torch.arange(height)).index_select(2, torch.arange(width))
 
 
 @torch.no_grad()
-def sizes_free(graph: Graph) -> ExportedProgram:
-    """The graph of any batch, height and width. Of sizes, those that are multiples of nothing bind it the least."""
+def any_size(graph: Graph) -> ExportedProgram:
+    """Return the graph for any batch, height and width; it is traced at an odd size, so no multiple is baked in."""
     images = torch.zeros(2, 3, 75, 101, dtype=torch.uint8)
-    # Else the exporter takes it for granted that no map has a side of 1, as the deepest of small images have.
-    with torch.fx.experimental._config.patch(backed_size_oblivious=True):
+    # Else the exporter assumes that no map has a side of 1, as the deepest maps of small images have. torch's config
+    # modules get their ``patch`` at run time.
+    with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         return torch.export.export(graph, (images,), dynamic_shapes={"images": {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}})
 
 
 @contextmanager
-def needing(extra: str):
-    """Raises UserError, with what to install, where an optional package is missing."""
+def needing(extra: str) -> Iterator[None]:
+    """Raise UserError, with what to install, if an optional package is missing."""
     try:
         yield
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""torch.export: for other PyTorch programs."""
+"""torch.export: a file for other PyTorch programs."""
 
 import io
 import json
@@ -14,26 +14,33 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from segdla.errors import UserError
+from segdla.models.nodes import require_deformable
 
 SUFFIX = ".pt2"
-WRITES = (SUFFIX,)
+WRITES: tuple[str, ...] = (SUFFIX,)
 INT8 = False
 _CARD = "segdla.json"
 
 
 def write(program: ExportedProgram, card: str, path: Path, calibration: Iterable[np.ndarray] | None) -> None:
+    """Write the program with its card; this format has no int8."""
     torch.export.save(program, path, extra_files={_CARD: card})
 
 
 def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:
+    """Return a function from images to logits, the card, and the device. Raises UserError if the file holds code."""
     refuse_code(path)
+    if _has_deformable(path):
+        require_deformable()
     files = {_CARD: ""}
     program = torch.export.load(path, extra_files=files)
     if not files[_CARD]:
-        raise UserError(f"{path} was not written by tools/export.py; export a run or checkpoint with it")
+        raise UserError(f"{path} was not written by segdla; export a run or checkpoint (segdla export RUN)")
     if device.type != "cpu":
         program = move_to_device_pass(program, device)
-    module = program.module()
+    # Guards may be of memory layouts alone, as ConvNeXt's on the batch; that the file computes the same was checked as
+    # it was exported, at several sizes.
+    module = program.module(check_guards=False)
 
     def logits(images: Tensor) -> Tensor:
         return module(images)[0]
@@ -42,14 +49,14 @@ def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], 
 
 
 def refuse_code(path: Path) -> None:
-    """Raises UserError where loading the file would unpickle more than tensors: torch.export.load runs such code.
+    """Raise UserError if the file holds pickled objects other than tensors: torch.export.load would run their code.
 
-    A program it remains: its symbolic sizes are expressions, which are evaluated. So load those of people you trust.
+    It is still a program, whose symbolic sizes are expressions to evaluate: load files of people you trust.
     """
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             content = archive.read(name)
-            if name.endswith(".json") and _says_pickle(json.loads(content)):
+            if name.endswith(".json") and _asks_for_pickle(json.loads(content)):
                 raise UserError(f"{path} holds pickled objects, which can run code; export the network again")
             if name.endswith(".pt"):
                 try:
@@ -58,7 +65,12 @@ def refuse_code(path: Path) -> None:
                     raise UserError(f"{path} holds more than tensors ({name}), which can run code") from error
 
 
-def _says_pickle(told: Any) -> bool:
-    if isinstance(told, dict):
-        return bool(told.get("use_pickle")) or any(map(_says_pickle, told.values()))
-    return isinstance(told, list) and any(map(_says_pickle, told))
+def _has_deformable(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return any(b"torchvision.deform_conv2d" in archive.read(n) for n in archive.namelist() if n.endswith(".json"))
+
+
+def _asks_for_pickle(value: Any) -> bool:
+    if isinstance(value, dict):
+        return bool(value.get("use_pickle")) or any(map(_asks_for_pickle, value.values()))
+    return isinstance(value, list) and any(map(_asks_for_pickle, value))

@@ -1,1 +1,1 @@
-"""From a trained network to class ids: at several scales, mirrored, by windows, in little memory."""
+"""Test-time prediction: from logits to class ids, at several scales, mirrored, by windows, in little memory."""

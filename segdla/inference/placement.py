@@ -1,7 +1,7 @@
-"""Placements: how a map's rows, or its columns, come to lie on an image, as matrices that are never built whole.
+"""Placements: matrices, never built whole, that bring a map's rows or its columns onto an image.
 
-A placement tells, for a range of the image's rows, which of its own rows they are made of and with what weights. All of
-them are linear, so a chain of them is a product; ``band`` multiplies out the few rows that are asked for. Columns are
+For a range of the image's rows, a placement gives the rows of the map that they depend on, and with what weights. All
+placements are linear, so a chain of them is a product; ``band`` multiplies out only the rows asked for. Columns are
 placed in the same way.
 """
 
@@ -17,12 +17,13 @@ Band = tuple[int, int, np.ndarray]  # rows first..last-1 of the map, weights (ro
 
 @dataclass(frozen=True)
 class Resize:
-    """Bilinear, pixels being squares (``align_corners=False``): ``inner`` rows become ``outer``."""
+    """Bilinear resizing with pixels as squares (``align_corners=False``): ``inner`` rows become ``outer``."""
 
     inner: int
     outer: int
 
     def band(self, top: int, bottom: int) -> Band:
+        """Return the band for rows top..bottom-1 of the image."""
         if top >= bottom:
             return 0, 0, np.zeros((0, 0))
         rows = np.arange(bottom - top)
@@ -38,17 +39,18 @@ class Resize:
 
 @dataclass(frozen=True)
 class Mirror:
-    """The last of ``length`` rows becomes the first."""
+    """Mirroring: the last of ``length`` rows becomes the first."""
 
     length: int
 
     def band(self, top: int, bottom: int) -> Band:
+        """Return the band for rows top..bottom-1 of the image."""
         return self.length - bottom, self.length - top, np.eye(bottom - top)[::-1]
 
 
 @dataclass(frozen=True)
 class Window:
-    """The window at ``starts[index]``, all of ``length`` rows; where windows overlap, one fades into the other."""
+    """The window at ``starts[index]``, each ``length`` rows long; where windows overlap, one fades into the other."""
 
     starts: tuple[int, ...]
     length: int
@@ -57,29 +59,35 @@ class Window:
 
     @property
     def start(self) -> int:
+        """The window's first row in the image."""
         return self.starts[self.index]
 
     @property
     def stop(self) -> int:
+        """The row after the window's last."""
         return self.start + self.length
 
     def band(self, top: int, bottom: int) -> Band:
+        """Return the band for rows top..bottom-1 of the image."""
         first, last = max(top, self.start), min(bottom, self.stop)
         if first >= last:
             return 0, 0, np.zeros((bottom - top, 0))
         weights = np.zeros((bottom - top, last - first))
-        weights[np.arange(first - top, last - top), np.arange(last - first)] = _shares(self, first, last)
+        weights[np.arange(first - top, last - top), np.arange(last - first)] = _fading_weights(self, first, last)
         return first - self.start, last - self.start, weights
 
 
 def starts(length: int, window: int, overlap: float) -> tuple[int, ...]:
-    """Where windows start that cover a length and overlap by a share; the last is pulled back to the edge."""
+    """Return the starts of windows that cover a length; ``overlap`` is a fraction of a window.
+
+    The last window is pulled back to the edge.
+    """
     stride = max(1, round(window * (1 - overlap)))
     return (*range(0, length - window, stride), length - window)
 
 
-def _shares(window: Window, first: int, last: int) -> np.ndarray:
-    """The weights of a window's rows: with those of all windows over a row they add up to 1."""
+def _fading_weights(window: Window, first: int, last: int) -> np.ndarray:
+    """Return the weights of a window's rows; over all windows, those of a row add up to 1."""
     rows = np.arange(first, last) + 0.5
     fade = max(1, window.overlap)
 
@@ -96,10 +104,10 @@ Placement = Resize | Mirror | Window
 
 @lru_cache(maxsize=256)
 def band(chain: tuple[Placement, ...], top: int, bottom: int, device: torch.device) -> tuple[int, int, Tensor]:
-    """Rows first..last-1 of a map, and the weights (bottom-top, last-first) that make rows of the image of them.
+    """Return rows first..last-1 of a map, and the weights (bottom-top, last-first) that turn them into image rows.
 
-    The chain goes from the map to the image. Kept, because images of one size all ask for the same; a few hundred,
-    because they stay in the device's memory.
+    The chain goes from the map to the image. Bands are cached because all images of one size need the same, and only a
+    few hundred of them because they stay in the device's memory.
     """
     weights = np.eye(bottom - top)
     for placement in reversed(chain):

@@ -1,10 +1,11 @@
-"""From a network to class ids at test time: functions from images (B,3,H,W), RGB in 0..255, to score maps.
+"""Test-time prediction: functions from images (B,3,H,W), RGB in 0..255, to score maps.
 
-The largest sum of a pixel's scores is its class. Whatever adds maps takes such a function and gives one, so that
-``sliding_window(multiscale(flip(maps), scales), window)`` does what it says; ``segment`` adds up and decides.
+A pixel's class is the one with the largest sum over all maps. Every step that adds maps takes such a function and
+returns one, so that ``sliding_window(multiscale(flip(maps), scales), window)`` does what it says. ``segment`` adds up
+and decides.
 
 Log-probabilities are logits less one number a pixel, the same for all classes. Neither resizing nor adding up changes
-that, so the sum of logits decides as that of log-probabilities does.
+that, so sums of logits and sums of log-probabilities choose the same classes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,52 +13,45 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from segdla.inference.placement import Resize, Window, starts
-from segdla.inference.scores import Kept, ScoreMap, Summed, classify, strips
+from segdla.inference.score_maps import Conclude, Logits, MapList, RunningSum, ScoreMap, classify, strips
 
-Predictor = Callable[[Tensor], Tensor]  # images to logits, or to class ids
+LogitsOf = Callable[[Tensor], Tensor]
+"""From images (B,3,H,W), RGB in 0..255, to ``Logits``, of the images padded at the bottom and the right."""
+
 Maps = Callable[[Tensor], Iterator[ScoreMap]]
+"""From images (B,3,H,W), RGB in 0..255, to their score maps."""
 
 
-def in_precision(model: nn.Module, device: torch.device, precision: str) -> Predictor:
-    """The model as a function from images to float32 logits, computed in a precision: autocast where it is a half."""
-    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+def maps_of(logits_of: LogitsOf, stride: int, merge: str = "logprobs") -> Maps:
+    """Return the function from images to the one map that a network of this stride computes.
 
-    def forward(images: Tensor) -> Tensor:
-        with torch.autocast(device.type, half, enabled=half is not None):
-            return model(images).float()
-
-    return forward
-
-
-def maps_of(model: Predictor, stride: int, merge: str = "logprobs") -> Maps:
-    """The map of a model that gives logits (B,C,h,w) at a stride, of images that it pads at the bottom and right.
-
-    ``merge`` says what is summed: ``probs``, or what decides alike, ``logprobs`` and ``logits``.
+    ``merge`` says what is summed: ``probs``, or ``logprobs`` and ``logits``, which choose the same classes.
     """
 
-    def as_map(logits: Tensor, size: tuple[int, int]) -> ScoreMap:
+    def as_map(logits: Logits, size: tuple[int, int]) -> ScoreMap:
         placements = [(Resize(side, side * stride),) if stride > 1 else () for side in logits.shape[-2:]]
-        scores = ScoreMap(logits, size, *placements)
-        return ScoreMap(scores, size) if merge == "probs" else scores
+        score_map = ScoreMap(logits, size, *placements)
+        return ScoreMap(score_map, size) if merge == "probs" else score_map
 
     def predict(images: Tensor) -> Iterator[ScoreMap]:
-        yield as_map(model(images).float(), tuple(images.shape[-2:]))  # and keep no name for it, nor the memory
+        height, width = images.shape[-2:]
+        yield as_map(Logits(logits_of(images).float()), (height, width))  # a variable would keep it in memory
 
     return predict
 
 
 def flip(maps: Maps) -> Maps:
-    """The maps of the left-right mirrored images too."""
+    """Add the maps of the images mirrored left to right."""
 
     def flipped(images: Tensor) -> Iterator[ScoreMap]:
         others = maps(images.flip(-1))
         for plain in maps(images):
             mirrored = next(others)
             if plain.fills_its_width:  # one map does for both
-                _add_mirrored(plain.values, mirrored.values)
+                _add_mirrored(plain, mirrored)
                 del mirrored
                 yield plain
             else:
@@ -67,46 +61,49 @@ def flip(maps: Maps) -> Maps:
     return flipped
 
 
-def _add_mirrored(scores: Tensor, mirrored: Tensor) -> None:
-    for part, mirrored_part in zip(scores.split(64, dim=2), mirrored.split(64, dim=2), strict=True):
-        part.add_(mirrored_part.flip(-1))  # by strips, because torch mirrors by copying
+def _add_mirrored(plain: ScoreMap, mirrored: ScoreMap) -> None:
+    """Add the logits of a mirrored map to those of another, in place."""
+    assert isinstance(plain.values, Tensor) and isinstance(mirrored.values, Tensor), "maps of probabilities"
+    # By strips, because torch mirrors by copying.
+    for part, mirrored_part in zip(plain.values.split(64, dim=2), mirrored.values.split(64, dim=2), strict=True):
+        part.add_(mirrored_part.flip(-1))
 
 
 def multiscale(maps: Maps, scales: Sequence[float]) -> Maps:
-    """The maps of the images at several scales: the largest first, while none is kept yet."""
+    """Make the maps of the images at several scales, largest first, while memory is still empty."""
 
     def scaled(images: Tensor) -> Iterator[ScoreMap]:
-        size = tuple(images.shape[-2:])
+        height, width = images.shape[-2:]
         for scale in sorted(scales, reverse=True):
-            yield from map(partial(ScoreMap.resized, size=size), maps(_resize_images(images, scale)))
+            yield from map(partial(ScoreMap.resized, size=(height, width)), maps(_resize_images(images, scale)))
 
     return scaled
 
 
 def sliding_window(maps: Maps, window: tuple[int, int], overlap: float = 0.25) -> Maps:
-    """The maps of windows of (height, width) that overlap by a share, in which they fade into each other.
+    """Make the maps of windows of (height, width), which fade into each other over ``overlap``, a fraction of them.
 
-    A window larger than the images is theirs; the last one of a row or column is pulled back to the edge. Outermost,
-    it keeps memory from growing with the images' height: what lies above a row of windows is decided before it.
+    A window is never larger than the images, and the last one of a row or column is pulled back to the edge. As the
+    outermost step it keeps memory from growing with the images' height: rows above all windows to come are decided.
     """
 
     def windowed(images: Tensor) -> Iterator[ScoreMap]:
-        size = tuple(images.shape[-2:])
+        height, width = images.shape[-2:]
         grid = []
-        for side, length in zip(window, size, strict=True):
+        for side, length in zip(window, (height, width), strict=True):
             side = min(side, length)
-            places = starts(length, side, overlap)
-            grid.append([Window(places, side, round(side * overlap), index) for index in range(len(places))])
+            tops = starts(length, side, overlap)
+            grid.append([Window(tops, side, round(side * overlap), index) for index in range(len(tops))])
         for row in grid[0]:
             for column in grid[1]:
                 part = images[..., row.start : row.stop, column.start : column.stop]
-                yield from map(partial(ScoreMap.placed, rows=row, columns=column, size=size), maps(part))
+                yield from map(partial(ScoreMap.placed, rows=row, columns=column, size=(height, width)), maps(part))
 
     return windowed
 
 
 def _resize_images(images: Tensor, scale: float) -> Tensor:
-    """Images (B,3,H,W) resized bicubically, as bytes like themselves: floats would be four times as large."""
+    """Resize images (B,3,H,W) bicubically, to uint8: float32 would be four times as large."""
     if scale == 1:
         return images
     size = [max(1, round(side * scale)) for side in images.shape[-2:]]
@@ -118,23 +115,18 @@ def _resize_images(images: Tensor, scale: float) -> Tensor:
     return resized
 
 
-def segment(
-    maps: Maps,
-    images: Tensor,
-    low_memory: bool = False,
-    conclude: Callable[[Tensor], Tensor] = classify,
-) -> Tensor:
-    """Images (B,3,H,W) to class ids (B,H,W) uint8, or to what else ``conclude`` makes of sums (B,C,h,W) of scores.
+def segment(maps: Maps, images: Tensor, low_memory: bool = False, conclude: Conclude = classify) -> Tensor:
+    """Return the class ids (B,H,W) uint8 of images (B,3,H,W), or whatever ``conclude`` returns for the sums.
 
-    ``low_memory`` keeps the maps, where otherwise their sum is kept at full size; the ids are the same.
+    ``low_memory`` keeps the maps in memory instead of their sum at full size; the class ids are the same.
     """
-    sums = Kept(conclude) if low_memory else Summed(conclude)
-    concluded = []
-    for scores in maps(images):
-        top, _ = next(strips(scores, *scores.span))
+    sums = MapList(conclude) if low_memory else RunningSum(conclude)
+    conclusions = []
+    for score_map in maps(images):
+        top, _ = next(strips(score_map, *score_map.span))
         if top > sums.first:  # no map to come reaches above this one
-            concluded.append(sums.decide(top))
-        sums.add(scores)
-        del scores  # or it would stay alive while the network computes the next
-    concluded.append(sums.decide(images.shape[-2]))
-    return torch.cat(concluded, dim=-2)
+            conclusions.append(sums.decide(top))
+        sums.add(score_map)
+        del score_map  # else it would stay alive while the network computes the next
+    conclusions.append(sums.decide(images.shape[-2]))
+    return torch.cat(conclusions, dim=-2)

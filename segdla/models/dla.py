@@ -1,23 +1,29 @@
 """Deep Layer Aggregation (Yu, Wang, Shelhamer, Darrell, CVPR 2018): the backbone and its ten variants.
 
-A hierarchical tree of depth 2, as at level 3 and 4 of DLA-34. Blocks go left to right; one Root, owned by the deepest
-right subtree, merges both of its blocks, the left subtree's output and (``level_root``) the level's own pooled input::
+A hierarchical tree of depth 2, as at levels 3 and 4 of DLA-34. Data flows from left to right. The right subtree owns
+the one Root, which merges its two blocks, the left subtree's output and (``level_root``) the level's own pooled input::
 
     x ──┬─ block ─ block ─ Root ──┬─ block ─┬─ block ─ Root ─►
         │         (tree1)         │         └───────────┤
         │                         └──────  x1  ─────────┤
         └─ max pool ── bottom  (level_root) ────────────┘
 
-Names of modules are the authors' (github.com/ucbdrive/dla), so their weights and timm's load as they are.
+Modules have the authors' names (github.com/ucbdrive/dla), so their weights and timm's load as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from segdla.models.layers import conv_bn, conv_bn_relu, init_weights
+
+Block = Callable[..., nn.Module]
+"""Builds a block from its input channels, its output channels and, unless that is 1, its stride."""
+
+RootBuilder = Callable[[Sequence[int], int], nn.Module]
+"""Builds an aggregation node from its children's channels, newest child first, and its output channels."""
 
 
 class BasicBlock(nn.Module):
@@ -37,9 +43,10 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, (grouped) 3x3 and 1x1 convolutions around a shortcut.
+    """Convolutions of 1x1, 3x3 and 1x1 around a shortcut.
 
-    Plain: half the width inside. With ``groups`` (ResNeXt style): ``out_channels * groups / 32`` inside.
+    The 3x3 convolution is half as wide as the block. With ``groups`` (ResNeXt) it is grouped, and
+    ``out_channels * groups / 32`` wide.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, *, groups: int = 1):
@@ -60,80 +67,92 @@ class Bottleneck(nn.Module):
 
 
 class Root(nn.Module):
-    """Aggregation node: one 1x1 convolution over everything it is given; the first child may also be added back."""
+    """The backbone's aggregation node: one 1x1 convolution over all children; ``residual`` adds the first one back."""
 
-    def __init__(self, in_channels: int, out_channels: int, residual: bool):
+    def __init__(self, in_channels: Sequence[int], out_channels: int, residual: bool = False):
         super().__init__()
-        self.conv, self.bn = conv_bn(in_channels, out_channels)
+        self.conv, self.bn = conv_bn(sum(in_channels), out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.residual = residual
 
     def forward(self, *children: Tensor) -> Tensor:
-        x = self.bn(self.conv(torch.cat(children, dim=1)))
+        x = self.bn(self.conv(torch.cat(children, dim=1)))  # (B,sum(in_channels),H,W) to (B,out_channels,H,W)
         return self.relu(x + children[0] if self.residual else x)
 
 
 class Tree(nn.Module):
-    """Hierarchical aggregation: two blocks and a Root at depth 1, else two Trees of which the right owns the Root.
+    """Hierarchical aggregation: at depth 1 two blocks and a Root, else two Trees, of which the right one owns the Root.
 
-    ``children_channels`` counts the channels that ancestors hand down to this tree's Root.
+    ``children_channels`` are those of the maps that ancestors hand down to this tree's Root, which ``node`` builds.
     """
+
+    root: nn.Module | None
 
     def __init__(
         self,
         depth: int,
-        block,
+        block: Block,
         in_channels: int,
         out_channels: int,
         stride: int = 1,
         *,
         level_root: bool = False,
-        root_residual: bool = False,
-        children_channels: int = 0,
+        node: RootBuilder = Root,
+        children_channels: tuple[int, ...] = (),
     ):
         super().__init__()
         self.level_root = level_root
         self.downsample = nn.MaxPool2d(stride) if stride > 1 else nn.Identity()
         if level_root:
-            children_channels += in_channels
+            children_channels += (in_channels,)
         if depth == 1:
             self.tree1 = block(in_channels, out_channels, stride)
             self.tree2 = block(out_channels, out_channels)
             same = in_channels == out_channels
             self.project = nn.Identity() if same else nn.Sequential(*conv_bn(in_channels, out_channels))
-            self.root = Root(2 * out_channels + children_channels, out_channels, root_residual)
+            self.root = node((out_channels, out_channels, *children_channels), out_channels)
         else:
-            subtree = partial(Tree, depth - 1, block, root_residual=root_residual)
+            subtree = partial(Tree, depth - 1, block, node=node)
             self.tree1 = subtree(in_channels, out_channels, stride)
-            self.tree2 = subtree(out_channels, out_channels, children_channels=children_channels + out_channels)
+            self.tree2 = subtree(out_channels, out_channels, children_channels=(*children_channels, out_channels))
             self.root = None
 
     def forward(self, x: Tensor, children: Sequence[Tensor] = ()) -> Tensor:
-        bottom = self.downsample(x)
+        bottom = self.downsample(x)  # (B,in_channels,H,W) to (B,in_channels,H/stride,W/stride)
         if self.level_root:
             children = (*children, bottom)
         if self.root is None:
             x1 = self.tree1(x)
             return self.tree2(x1, (*children, x1))
-        x1 = self.tree1(x, self.project(bottom))
+        x1 = self.tree1(x, self.project(bottom))  # (B,out_channels,H/stride,W/stride), like all that follow
         x2 = self.tree2(x1)
         return self.root(x2, x1, *children)
 
 
 class DLA(nn.Module):
-    """The backbone: ``forward`` takes images (B,3,H,W) and returns six maps, level i at stride 2^i.
+    """The backbone: normalised images (B,3,H,W) to six maps, level i at stride 2^i.
 
-    H and W must be multiples of 32. ``channels`` and ``strides`` describe the maps.
+    H and W must be multiples of 32. ``channels`` and ``strides`` describe the maps. Levels 2 to 5 are Trees, or another
+    ``level`` of ``aggregation.py``. Their nodes are Roots, residual ones if ``root_residual``, or other ``node``s.
     """
 
     strides = (1, 2, 4, 8, 16, 32)
 
-    def __init__(self, depths: Sequence[int], channels: Sequence[int], block, root_residual: bool = False):
+    def __init__(
+        self,
+        depths: Sequence[int],
+        channels: Sequence[int],
+        block: Block,
+        root_residual: bool = False,
+        *,
+        level: Callable[..., nn.Module] = Tree,
+        node: RootBuilder | None = None,
+    ):
         super().__init__()
         self.channels = tuple(channels)
         c0, c1, c2, c3, c4, c5 = channels
         _, _, d2, d3, d4, d5 = depths
-        tree = partial(Tree, block=block, stride=2, root_residual=root_residual)
+        tree = partial(level, block=block, stride=2, node=node or partial(Root, residual=root_residual))
         self.base_layer = nn.Sequential(*conv_bn_relu(3, c0, 7))  # (B,c0,H,W)
         self.level0 = nn.Sequential(*conv_bn_relu(c0, c0, 3))
         self.level1 = nn.Sequential(*conv_bn_relu(c0, c1, 3, stride=2))  # (B,c1,H/2,W/2)

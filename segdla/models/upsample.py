@@ -1,4 +1,4 @@
-"""How the decoder upsamples: (B,C,H,W) to (B,C,fH,fW), by an even factor f."""
+"""The decoder's upsampling: (B,C,H,W) to (B,C,fH,fW), by an even factor f."""
 
 import os
 import shutil
@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 
 def bilinear_kernel(factor: int) -> Tensor:
-    """Weights (2f, 2f) with which a transposed convolution of stride f interpolates bilinearly."""
+    """Return the weights (2f,2f) with which a transposed convolution of stride f interpolates bilinearly."""
     ramp = 1 - (torch.arange(2 * factor) + 0.5 - factor).abs() / factor
     return ramp[:, None] * ramp[None, :]
 
 
 @cache
 def register_kernels() -> bool:
-    """Whether this machine can use ``torch.ops.segdla.upsample2``, which then is there.
+    """Register ``torch.ops.segdla.upsample2`` if this machine can use it, and return whether it can.
 
-    Triton, which is not there on Windows, needs a C compiler and Python's headers, which slim containers lack, a folder
-    to keep in what it compiled, and a GPU of 2017 or later.
+    Triton, which does not exist for Windows, needs a C compiler and Python's headers, which slim containers lack. It
+    also needs a writable cache folder and a GPU of 2017 or later.
     """
     has_compiler = any(map(shutil.which, (os.environ.get("CC", "gcc"), "clang")))
     has_headers = (Path(sysconfig.get_path("include")) / "Python.h").exists()
@@ -35,7 +35,7 @@ def register_kernels() -> bool:
 
     try:
         get_cache_manager("00")
-    except OSError:  # in a home that is not there or not ours
+    except OSError:  # the home folder is missing or not writable
         return False
     from segdla.models import upsample_cuda  # noqa: F401
 
@@ -54,11 +54,11 @@ class LearnedUpsample(nn.ConvTranspose2d):
             self.weight.copy_(bilinear_kernel(factor).expand_as(self.weight))
         self.has_kernels = factor == 2 and register_kernels()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # the factor fixes the output's size
         if self.has_kernels and x.is_cuda and x.dtype != torch.float64:
             return torch.ops.segdla.upsample2(x, self.weight)
         if x.device.type == "cpu" and x.dtype == torch.bfloat16:
-            # In bf16 a CPU computes this, of all convolutions, by a path eight times slower than in float32.
+            # For this kind of convolution, bf16 on a CPU takes a path eight times slower than float32's.
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float()).to(x.dtype)
         return super().forward(x)

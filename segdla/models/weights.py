@@ -1,34 +1,60 @@
-"""Weights from elsewhere: the authors' files, timm's, and our own, named as ours and loaded strictly.
+"""Pretrained weights: the authors' files, timm's and our own, renamed to our names and loaded strictly.
 
-Dropped, by name: the 1000-class head ``fc`` of a classification network, the segmentation network's fixed ``up``
-(bilinear interpolation, which we compute), and the ``project`` of every Tree that has no Root of its own, which the
-authors' code builds but never uses.
+Three things are dropped by name:
+
+- ``fc``, a classification network's head;
+- ``up``, the segmentation network's fixed bilinear interpolation, which is computed here;
+- ``project`` of every Tree without a Root of its own, which the authors' code builds but never uses.
 """
 
+import argparse
 import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from segdla.errors import UserError
+from segdla.errors import UserError, one_line
 from segdla.models.dla import Tree
-from segdla.models.segmenter import DLASeg
+from segdla.models.dlaseg import DLASeg
 
 _DECODER_PART = re.compile(r"dla_up\.ida_(\d+)\.(proj|up|node)_(\d+)")
+_MOST_LISTED = 3  # names in one message
+_KEYS = ("state_dict", "model_state_dict", "model", "net", "network")  # of the state dict that is meant, if of several
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")  # modules around a network: parallel, compiled, Lightning's
+_SAVE_AGAIN = "save the weights alone, where it was made: torch.save(model.state_dict(), FILE)"
+
+
+class Loaded(NamedTuple):
+    """The part of a network that weights filled, for a line on the terminal; counts of batches are no weights."""
+
+    source: str
+    num_read: int  # tensors
+    num_all: int  # of the network
+    left_out: tuple[str, ...] = ()  # parts of the network without weights: backbone, decoder, classifier
+
+    def __str__(self) -> str:
+        if not self.left_out:
+            return f"{self.source}: all {self.num_all} tensors"
+        parts = " and ".join(f"the {part}" for part in self.left_out)
+        verb = "start" if len(self.left_out) > 1 else "starts"
+        return f"{self.source}: {self.num_read} of {self.num_all} tensors; {parts} {verb} at random"
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Tensors by name from a ``.safetensors`` file or a PyTorch one; no code in the file is ever run.
+    """Return the tensors of a ``.safetensors`` file or a PyTorch one, by name; no code in the file is ever run.
 
-    Raises UserError where the file is missing or holds no state dict.
+    A folder stands for the one ``.safetensors`` file in it. Raises UserError if the file is missing, can't be read or
+    holds no state dict.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no weights file at {path}; give the path of a .pth or .safetensors file")
+    path = _file_of(Path(path))
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -36,82 +62,189 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             raise UserError(f"cannot read {path}: {error}; make it readable, or give another") from error
         except SafetensorError as error:
             raise UserError(f"{path} holds no weights: it is not a safetensors file ({error})") from error
-    state = read_torch_file(path)
-    if isinstance(state, dict):  # a training's state holds the network's under one of these
-        state = next((state[key] for key in ("state_dict", "model_state_dict", "model") if key in state), state)
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise UserError(f"{path} holds no state dict (tensors by name); save model.state_dict() there")
-    return state
+    with _allowing_figures():
+        content = read_torch_file(path)
+    if _is_state_dict(content):
+        return content
+    states = (
+        {key: value for key, value in content.items() if _is_state_dict(value)} if isinstance(content, dict) else {}
+    )
+    key = next((key for key in _KEYS if key in states), None)
+    if key is None and len(states) > 1:
+        raise UserError(f"{path} holds several state dicts ({_listed(states)}); save the one that is meant, alone")
+    if not states:
+        found = _listed(content) if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{path} holds no state dict (tensors by name), but {found or 'nothing'}; {_SAVE_AGAIN}")
+    return next(iter(states.values())) if key is None else states[key]
+
+
+def _file_of(path: Path) -> Path:
+    """Return the file itself, or the weights in a folder. Raises UserError if there is none."""
+    if path.is_dir():
+        files = sorted(path.glob("*.safetensors"))
+        if len(files) != 1:
+            holds = (
+                f"holds {len(files)} .safetensors files ({_listed(f.name for f in files)})" if files else "holds none"
+            )
+            raise UserError(f"{path} is a folder that {holds}; give the path of a .pth or .safetensors file")
+        return files[0]
+    if not path.is_file():
+        raise UserError(f"no weights file at {path}; give the path of a .pth or .safetensors file")
+    return path
+
+
+def _is_state_dict(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items())
+    )
+
+
+@contextmanager
+def _allowing_figures() -> Iterator[None]:
+    """Let ``read_torch_file`` build numpy's scalars and arrays of numbers, and argparse's namespaces.
+
+    Scores and settings are often saved beside the weights. These types hold data alone: building them calls nothing
+    that a file names.
+    """
+    multiarray = np._core.multiarray  # type: ignore[attr-defined]
+    kinds = [type(np.dtype(code)) for code in np.typecodes["All"] if code != "O"]
+    functions = [
+        (f, f"numpy.{core}.multiarray.{f.__name__}")  # numpy 1 called the module otherwise
+        for f in (multiarray.scalar, multiarray._reconstruct)
+        for core in ("core", "_core")
+    ]
+    with torch.serialization.safe_globals([np.dtype, np.ndarray, argparse.Namespace, *kinds, *functions]):
+        yield
 
 
 def read_torch_file(path: Path) -> Any:
-    """What a file of ``torch.save`` holds; code in it is not run. Raises UserError where it can't be read."""
+    """Return the content of a file that ``torch.save`` wrote, on the CPU; no code in the file is ever run.
+
+    Raises UserError if it can't be read.
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # a protocol that torch does not write is read, or answered below
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; make it readable, or give another") from error
     except MemoryError:
         raise
-    except Exception as error:  # the unpickler raises whatever the bytes make it raise, and advises to run the code
+    except Exception as error:  # damaged bytes make the unpickler raise anything, and its own advice is to run the code
+        if others := _unsafe_types(path):
+            raise UserError(
+                f"{path} holds no weights or state that can be loaded safely, but objects that need code to be run "
+                f"({_listed(others)}); {_SAVE_AGAIN}"
+            ) from error
         raise UserError(
             f"{path} holds no weights or state that can be loaded safely ({type(error).__name__}); "
             "give a file of tensors, as torch.save or safetensors writes them"
         ) from error
 
 
+def _unsafe_types(path: Path) -> list[str]:
+    """Return the names of a file's types that torch does not build safely; none if the file is too old or damaged."""
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # as above
+        return []
+
+
+def _listed(names: Iterable[object]) -> str:
+    """Return a few names for a message."""
+    texts = [one_line(name, 120) for name in names]
+    more = f" and {len(texts) - _MOST_LISTED} more" if len(texts) > _MOST_LISTED else ""
+    return ", ".join(texts[:_MOST_LISTED]) + more
+
+
 def load_weights(
-    model: DLASeg, state: dict[str, Tensor], source: str = "the weights", other_classes: bool = False
-) -> bool:
-    """Load classification or segmentation weights, the authors', timm's or ours, into ``model``.
+    network: DLASeg, state: Mapping[str, Tensor], source: str = "the weights", other_classes: bool = False
+) -> Loaded:
+    """Load classification or segmentation weights, the authors', timm's or ours, into a network, in place.
 
-    Every tensor must have its place and the right shape, and every place its tensor, but for what the module's
-    docstring lists; a classification network fills the backbone alone. Raises UserError otherwise.
+    Classification weights fill the backbone alone. With ``other_classes``, a classifier of another number of classes is
+    left out. Return how much was filled.
 
-    With ``other_classes``, a classifier of another number of classes is left out; True where it was.
+    Raises UserError if a tensor is missing, unknown or of another shape; ``source`` names the weights in its message.
     """
-    state = {name.removeprefix("module.").removeprefix("_orig_mod."): tensor for name, tensor in state.items()}
-    if any(name.startswith("base.") for name in state):
-        state = {_segmentation_name(name): t for name, t in state.items() if not name.startswith(("up.", "base.fc."))}
-    elif any(name.startswith("base_layer.") for name in state):
-        state = {f"backbone.{name}": t for name, t in state.items() if not name.startswith("fc.")}
-    dead = tuple(f"{name}.project." for name, m in model.named_modules() if isinstance(m, Tree) and m.root is None)
-    state = {name: t for name, t in state.items() if not name.startswith(dead)}
+    state = without_unused(with_our_names(state), network)
+    everything: Mapping[str, Tensor] = network.state_dict()
+    left_out: tuple[str, ...] = ()
+    if all(name.startswith("backbone.") for name in state):
+        left_out = "decoder", "classifier"
+    elif other_classes and _has_other_classes(state, everything):
+        left_out = ("classifier",)
+    state, expected = _without(state, left_out), _without(everything, left_out)
+    require_fit(state, expected, source)
+    network.load_state_dict(state, strict=False)
+    return Loaded(source, _num_weights(expected), _num_weights(everything), left_out)
 
-    only_backbone = all(name.startswith("backbone.") for name in state)
-    expected = {n: t for n, t in model.state_dict().items() if n.startswith("backbone.") or not only_backbone}
-    bias = state.get("classifier.bias")
-    left_out = other_classes and bias is not None and bias.shape != model.classifier.bias.shape
-    if left_out:
-        state, expected = (
-            {n: t for n, t in tensors.items() if not n.startswith("classifier.")} for tensors in (state, expected)
-        )
+
+def with_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under our names, without the heads that our network lacks.
+
+    The prefix of a compiled, a data-parallel or a Lightning network is removed too.
+    """
+    state = dict(state)
+    for wrapper in _WRAPPERS:
+        state = {name.removeprefix(wrapper): tensor for name, tensor in state.items()}
+    if any(name.startswith("base.") for name in state):  # the authors' segmentation network
+        return {_segmentation_name(name): t for name, t in state.items() if not name.startswith(("up.", "base.fc."))}
+    if any(name.startswith("base_layer.") for name in state):  # the authors' or timm's classification network
+        return {f"backbone.{name}": t for name, t in state.items() if not name.startswith("fc.")}
+    return state
+
+
+def without_unused(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors less the projections of those of the network's Trees that have no Root of their own."""
+    trees = {name: module for name, module in network.named_modules() if isinstance(module, Tree)}
+    unused = tuple(f"{name}.project." for name, tree in trees.items() if tree.root is None)
+    return {name: tensor for name, tensor in state.items() if not name.startswith(unused)}
+
+
+def require_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
+    """Raise UserError unless both have the same names and, under each, the same shape."""
     # Files older than PyTorch 0.4 do not count batches, and nothing depends on the count.
-    missing = [n for n in expected if n not in state and not n.endswith("num_batches_tracked")]
-    unknown = [n for n in state if n not in expected]
+    lacking = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
+    unknown = [name for name in state if name not in expected]
     misshapen = [
-        f"{n} {tuple(t.shape)} instead of {tuple(expected[n].shape)}"
-        for n, t in state.items()
-        if n in expected and t.shape != expected[n].shape
+        f"{name} {tuple(tensor.shape)} instead of {tuple(expected[name].shape)}"
+        for name, tensor in state.items()
+        if name in expected and tensor.shape != expected[name].shape
     ]
-    for problem, names in (("lacks", missing), ("has unknown", unknown), ("has misshapen", misshapen)):
+    for problem, names in (("lacks", lacking), ("has unknown", unknown), ("has misshapen", misshapen)):
         if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise UserError(
-                f"{source} does not fit this network: it {problem} {', '.join(names[:3])}{more}; "
-                "check model.backbone, model.output_stride, model.upsample and the number of classes"
+                f"{source} does not fit this network: it {problem} {_listed(names)}; "
+                "check model.backbone, the other keys of model (aggregation, decoder, node, output_stride, upsample) "
+                "and the number of classes"
             )
-    model.load_state_dict(state, strict=False)
-    return left_out
 
 
 def _segmentation_name(name: str) -> str:
-    """The authors' segmentation names to ours."""
+    """Return our name of a tensor of the authors' segmentation network."""
     name = re.sub(r"^base\.", "backbone.", name)
     name = re.sub(r"^fc\.0\.", "classifier.", name)
 
-    def decoder_part(match: re.Match) -> str:
-        ida, kind, index = match.groups()
-        index = int(index) - (kind == "node")  # their nodes count from 1
+    def decoder_part(match: re.Match[str]) -> str:
+        ida, kind, number = match.groups()
+        index = int(number) - (kind == "node")  # their nodes count from 1
         return f"decoder.idas.{ida}.{kind}s.{index}"
 
     return _DECODER_PART.sub(decoder_part, name)
+
+
+def _has_other_classes(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+    bias = state.get("classifier.bias")
+    return bias is not None and bias.shape != expected["classifier.bias"].shape
+
+
+def _without(state: Mapping[str, Tensor], parts: Iterable[str]) -> dict[str, Tensor]:
+    prefixes = tuple(f"{part}." for part in parts)
+    return {name: tensor for name, tensor in state.items() if not name.startswith(prefixes)}
+
+
+def _num_weights(state: Mapping[str, Tensor]) -> int:
+    return sum(not name.endswith("num_batches_tracked") for name in state)

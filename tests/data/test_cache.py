@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write
+from support import write
 
-from segdla.data import cache, memory
+from segdla.data import cache
 from segdla.data.cache import CachedSource, ram_folder
 from segdla.data.folder import folder
+from segdla.data.pair_source import PairSource
 from segdla.errors import UserError
+from segdla.machine import shared_memory
 
 NUMBER = 6
 FORK = multiprocessing.get_context("fork")
@@ -44,10 +46,10 @@ def same(source, other):
 @pytest.fixture
 def decoded(monkeypatch):
     """The indices that were decoded."""
-    seen = []
-    read = cache.PairSource.read
-    monkeypatch.setattr(cache.PairSource, "read", lambda self, index: (seen.append(index), read(self, index))[1])
-    return seen
+    indices = []
+    read = PairSource.read
+    monkeypatch.setattr(PairSource, "read", lambda self, index: (indices.append(index), read(self, index))[1])
+    return indices
 
 
 def test_what_is_cached_is_what_was_decoded(source, tmp_path):
@@ -118,7 +120,7 @@ def test_errors_are_collected_and_come_again_when_read(source, tmp_path):
     assert cached.read(2)[0].shape == (22, 30, 3)
 
 
-def test_too_little_room_is_told_before_anything_is_decoded(source, tmp_path, monkeypatch, decoded):
+def test_too_little_room_is_an_error_before_anything_is_decoded(source, tmp_path, monkeypatch, decoded):
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10_000}))
     with pytest.raises(UserError, match=r"cache of 6 images takes 0\.0 GB .* data\.cache=none"):
         CachedSource(source, tmp_path / "cache").build()
@@ -126,18 +128,18 @@ def test_too_little_room_is_told_before_anything_is_decoded(source, tmp_path, mo
 
 
 def test_a_containers_limit_is_no_room(source, tmp_path, monkeypatch):
-    """Of 100 kB, 90 are used, 5 of them by files that the system would give up."""
+    """90 kB of 100 are used, 5 of them by files that the system would give up."""
     for name, text in (("max", "100000"), ("current", "90000"), ("stat", "active_file 2000\ninactive_file 3000\n")):
         (tmp_path / f"memory.{name}").write_text(text, encoding="ascii")
-    monkeypatch.setattr(memory, "_GROUP", tmp_path)
-    monkeypatch.setattr(memory, "_SHARED", tmp_path)
+    monkeypatch.setattr(shared_memory, "_GROUP", tmp_path)
+    monkeypatch.setattr(shared_memory, "_SHARED", tmp_path)
     with pytest.raises(UserError, match=r"has room for 0\.0; set data\.cache=disk, or data\.cache=none"):
         CachedSource(source, tmp_path / "cache").build()
     (tmp_path / "memory.max").write_text("max", encoding="ascii")
     assert CachedSource(source, tmp_path / "cache").build() == []
 
 
-def test_a_place_that_can_not_be_written_is_told(source, tmp_path):
+def test_a_folder_that_can_not_be_written_is_answered(source, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot write the cache in .*file/cache"):
         CachedSource(source, tmp_path / "file" / "cache").build()
@@ -149,14 +151,14 @@ def test_a_full_disk_while_training_costs_time_only(source, tmp_path):
 
 
 def _build(root, started):
-    read = cache.PairSource.read
+    read = PairSource.read
 
     def slow(self, index):
         started.release()
         time.sleep(0.2)
         return read(self, index)
 
-    cache.PairSource.read = slow
+    PairSource.read = slow
     CachedSource(open_source(root), root / "cache").build()
 
 
@@ -166,7 +168,7 @@ def test_of_two_builds_at_once_the_second_waits(source, tmp_path, decoded):
     first.start()
     started.acquire()
     waited = []
-    CachedSource(source, tmp_path / "cache").build(waiting=lambda: waited.append(True))
+    CachedSource(source, tmp_path / "cache").build(on_wait=lambda: waited.append(True))
     first.join()
     assert waited == [True] and decoded == []
     same(CachedSource(source, tmp_path / "cache"), open_source(tmp_path))
@@ -188,10 +190,10 @@ def test_a_killed_build_leaves_no_half_entries_and_goes_on(source, tmp_path, dec
 
 
 def _use_memory(root, pipe):
-    atexit._clear()  # of what the tests' process has to do
-    made = ram_folder(open_source(root))
-    CachedSource(open_source(root), made).build()
-    pipe.send(made)
+    atexit._clear()  # the calls of the tests' process
+    entries = ram_folder(open_source(root))
+    CachedSource(open_source(root), entries).build()
+    pipe.send(entries)
     pipe.recv()
     atexit._run_exitfuncs()  # which a forked process would not
 
@@ -208,19 +210,19 @@ def test_memory_is_freed_by_the_last_user_and_after_a_kill_by_the_next(source, t
         pipe.send("go")
         process.join()
 
-    first, to_first, made = user()
+    first, to_first, entries = user()
     second, to_second, again = user()
-    assert made == again and len(list(made.glob("*.raw"))) == NUMBER
+    assert entries == again and len(list(entries.glob("*.raw"))) == NUMBER
     end(first, to_first)
-    assert made.is_dir()  # the second still uses it
+    assert entries.is_dir()  # the second still uses it
     end(second, to_second)
-    assert not made.exists()
-    killed, _, made = user()
+    assert not entries.exists()
+    killed, _, entries = user()
     killed.kill()
     killed.join()
-    assert made.is_dir()
+    assert entries.is_dir()
     ram_folder(open_source(tmp_path, label_map={0: "b", 1: "a"}))
-    assert not made.exists()
+    assert not entries.exists()
 
 
 def test_nobody_s_home_is_no_place_for_a_cache(monkeypatch):

@@ -1,6 +1,9 @@
+import unicodedata
+
 import numpy as np
 import pytest
-from conftest import write
+from PIL import Image
+from support import write
 
 from segdla.data.camvid import camvid
 from segdla.errors import UserError
@@ -27,7 +30,7 @@ def test_segnet_layout_with_differing_extensions(segnet_tree):
 
 
 def test_lists_choose_and_order(segnet_tree):
-    # As published: PNGs in the folder of whoever made the list.
+    # As published: PNGs in a folder of the list's author.
     (segnet_tree / "train.txt").write_text(
         "/SegNet/CamVid/train/train_2.png /SegNet/CamVid/trainannot/train_2.png\n"
         "/SegNet/CamVid/train/train_0.png /SegNet/CamVid/trainannot/train_0.png\n"
@@ -37,6 +40,16 @@ def test_lists_choose_and_order(segnet_tree):
     (segnet_tree / "train.txt").write_text("train/gone.png trainannot/gone.png\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"lacks gone"):
         camvid(segnet_tree, "train")
+
+
+def test_a_root_in_the_home_folder_and_names_in_another_unicode_form(segnet_tree, monkeypatch):
+    monkeypatch.setenv("HOME", str(segnet_tree.parent))
+    for path in sorted(segnet_tree.rglob("train_1.*")):
+        path.rename(path.with_stem(unicodedata.normalize("NFD", "é")))
+    listed = unicodedata.normalize("NFC", "/SegNet/é.png /SegNet/é.png\n")
+    (segnet_tree / "train.txt").write_text(listed, encoding="utf-8")
+    source = camvid(f"~/{segnet_tree.name}", "train")
+    assert [source.files(i)[0].parent for i in range(len(source))] == [segnet_tree / "train"]
 
 
 @pytest.fixture
@@ -57,6 +70,14 @@ def test_protocols_of_the_originals(originals, protocol, expected):
         source.classes.protocol
         != camvid(originals, "train", "native" if protocol == "grouped" else "grouped").classes.protocol
     )
+
+
+def test_originals_saved_with_a_palette_have_the_same_colours(originals):
+    colors = [(1, 2, 3), (128, 64, 128), (192, 0, 128), (128, 128, 128)]
+    mask = Image.fromarray(np.array([[3, 2, 1, 0]], np.uint8), mode="P")
+    mask.putpalette(np.ravel(colors).tolist())
+    mask.save(originals / "LabeledApproved_full" / "0001TP_006690_L.png")
+    np.testing.assert_array_equal(camvid(originals, "train", "grouped").read(0)[1], [[0, 1, 3, 255]])
 
 
 def test_originals_are_split_like_the_segnet_lists(originals):
@@ -87,3 +108,11 @@ def test_missing_root_names_the_setting():
 def test_segnet_protocol_on_originals_names_the_setting(originals):
     with pytest.raises(UserError, match=r"data\.protocol"):
         camvid(originals, "train")
+
+
+def test_frames_of_ten_seconds_are_a_group_joined_or_not(originals):
+    train, val = camvid(originals, "train", "grouped"), camvid(originals, "val", "grouped")
+    both = train.joined(val)
+    groups = {source.name(i): source.group(i) for source in (train, val) for i in range(len(source))}
+    assert groups == {"0001TP_006690": "0001TP 22", "0016E5_08190": "0016E5 27", "0016E5_07959": "0016E5 26"}
+    assert {both.name(i): both.group(i) for i in range(len(both))} == groups

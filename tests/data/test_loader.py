@@ -8,13 +8,14 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
-from conftest import write
+from support import write
 
 from segdla.data.cache import CachedSource
-from segdla.data.dataset import Sample, SegmentationDataset
 from segdla.data.folder import folder
 from segdla.data.loader import TrainingKeys, WholeImages, training_batches
+from segdla.data.samples import SegmentationDataset
 from segdla.data.scenes import Scenes
+from segdla.data.source import Source
 from segdla.data.transforms import TrainingTransform
 from segdla.errors import UserError
 
@@ -150,7 +151,7 @@ def test_processes_share_out_whole_images():
     assert [[name for batch in shard for name in batch.names] for shard in shards] == [["0", "2", "4"], ["1", "3"]]
 
 
-class ManySizes:
+class ManySizes(Source):
     """Images of 8, 8, 9, 9 and 8 rows."""
 
     classes = Scenes.classes
@@ -183,9 +184,7 @@ class Broken(ManySizes):
         return super().read(index)
 
 
-class Cut(Broken):
-    """All of one size."""
-
+class BrokenOfOneSize(Broken):
     def read(self, index):
         return tuple(array[:8] for array in super().read(index))
 
@@ -214,36 +213,7 @@ def test_a_lack_of_shared_memory_arrives():
         list(WholeImages(SegmentationDataset(Full("val", 2, (32, 48))), 1, 1, pin=False))
 
 
-def test_another_sample_stands_in_for_an_unreadable_one_and_says_so():
-    dataset = SegmentationDataset(Broken(), stand_ins=1)
-    assert dataset[0, 3].name == "4" and dataset[0, 3].unreadable == ("image 3 is broken",)
-    assert dataset[0, 4].name == "4" and dataset[0, 4].unreadable == ()
+def test_a_batch_says_which_of_its_samples_stand_in_for_others():
     keys = TrainingKeys(5, 5, 1, seed=0)
-    (batch,) = training_batches(SegmentationDataset(Cut(), stand_ins=1), keys, workers=0, pin=False)
+    (batch,) = training_batches(SegmentationDataset(BrokenOfOneSize(), stand_ins=1), keys, workers=0, pin=False)
     assert len(batch.images) == 5 and batch.unreadable == ("image 3 is broken",)
-
-
-def test_what_can_not_be_read_is_not_pasted_where_samples_may_be_left_out():
-    def dataset(stand_ins):
-        return SegmentationDataset(
-            Broken(), lambda *pair_and_seed: pair_and_seed[:2], 0, stand_ins, lambda pair, another, seed: another(0.7)
-        )
-
-    sample = dataset(stand_ins=1)[0, 1]
-    assert sample.name == "1" and sample.unreadable == ()
-    assert str(dataset(stand_ins=0)[0, 1]) == "image 3 is broken"
-
-
-def test_too_many_unreadable_samples_are_an_error():
-    class AllBroken(ManySizes):
-        def read(self, index):
-            raise UserError(f"image {index} is broken")
-
-    assert str(SegmentationDataset(AllBroken(), stand_ins=2)[0, 1]) == "image 3 is broken"
-
-
-def test_a_sample_is_bytes_channels_first():
-    sample = SegmentationDataset(Scenes("train", 3, (32, 48)))[0, 2]
-    assert isinstance(sample, Sample)
-    assert sample.image.shape == (3, 32, 48) and sample.image.dtype == torch.uint8
-    assert sample.target.shape == (32, 48) and sample.target.dtype == torch.uint8

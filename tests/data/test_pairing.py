@@ -1,12 +1,17 @@
+import unicodedata
+
 import pytest
 
 from segdla.data.pairing import Naming, pair_folders, pair_list, read_list
 from segdla.errors import UserError
 
+NFC = unicodedata.normalize("NFC", "café")
+NFD = unicodedata.normalize("NFD", "café")  # as Macs write it
+
 
 @pytest.fixture
 def tree(tmp_path):
-    """``tree("a.png", ...)`` makes files, which pairing does not open."""
+    """``tree("a.png", ...)`` makes empty files, which pairing does not open, and returns their folder."""
 
     def make(*names):
         for name in names:
@@ -18,9 +23,9 @@ def tree(tmp_path):
 
 
 def pairs(root, *args, **kwargs):
-    found = pair_folders(root / "images", root / "masks", *args, **kwargs)
-    assert not found.problems
-    return [tuple(str(path.relative_to(root)) for path in pair) for pair in found.pairs]
+    pairing = pair_folders(root / "images", root / "masks", *args, **kwargs)
+    assert not pairing.problems
+    return [tuple(str(path.relative_to(root)) for path in pair) for pair in pairing.pairs]
 
 
 def test_pairs_by_stem_whatever_the_extension(tree):
@@ -44,7 +49,7 @@ def test_suffixes_choose_among_several_kinds_of_file(tree):
     assert pairs(root, Naming(image_suffix="_rgb", mask_suffix="_ids")) == [("images/1_rgb.png", "masks/1_ids.png")]
 
 
-def test_prefixes_are_of_the_file_not_its_folder(tree):
+def test_prefixes_belong_to_the_file_not_its_folder(tree):
     root = tree("images/day/im_1.png", "masks/day/gt_1.png", "masks/day/raw_1.png")
     assert pairs(root, Naming("im_", "gt_")) == [("images/day/im_1.png", "masks/day/gt_1.png")]
     tree("images/day/im_2.png")
@@ -52,14 +57,42 @@ def test_prefixes_are_of_the_file_not_its_folder(tree):
     assert problem.endswith(f"expected {root / 'masks/day/gt_2.png'}")
 
 
+@pytest.mark.parametrize(("one", "other"), [(NFC, NFD), (NFD, NFC)])
+def test_names_that_differ_in_their_unicode_form_alone_pair(tree, one, other):
+    root = tree(f"images/{one}/1-{one}.png", f"masks/{other}/1-{other}.png", f"masks/{other}/2-{other}.png")
+    assert pairs(root) == [(f"images/{one}/1-{one}.png", f"masks/{other}/1-{other}.png")]
+    assert pair_folders(root / "images", root / "masks").unused == [root / f"masks/{other}/2-{other}.png"]
+
+
+def test_prefixes_and_suffixes_may_be_of_another_unicode_form(tree):
+    root = tree(f"images/1_{NFD}.png", f"masks/{NFC}_1_ids.png", f"masks/{NFC}_1_colour.png")
+    assert pairs(root, Naming("", NFD + "_", "_" + NFC, "_ids")) == [(f"images/1_{NFD}.png", f"masks/{NFC}_1_ids.png")]
+
+
+def test_names_that_look_the_same_pair_exactly_or_are_told(tree):
+    root = tree(*(f"{folder}/{name}.png" for folder in ("images", "masks") for name in (NFC, NFD)))
+    assert pairs(root) == [(f"images/{name}.png", f"masks/{name}.png") for name in (NFD, NFC)]
+    (root / f"masks/{NFD}.png").unlink()
+    pairing = pair_folders(root / "images", root / "masks")
+    assert pairing.pairs == [(root / f"images/{NFC}.png", root / f"masks/{NFC}.png")]
+    assert pairing.problems == [
+        f"no mask for {root}/images/{NFD}.png: expected {root}/masks/{NFD}.png; the name of {root}/images/{NFC}.png "
+        "looks the same, in another Unicode form"
+    ]
+    mixed = unicodedata.normalize("NFC", "é") + unicodedata.normalize("NFD", "é")
+    root = tree(f"i/{mixed}.png", *(f"m/{unicodedata.normalize(form, mixed)}.png" for form in ("NFC", "NFD")))
+    (problem,) = pair_folders(root / "i", root / "m").problems
+    assert problem.startswith(f"2 masks for {root}/i/{mixed}.png")
+
+
 def test_images_and_masks_in_one_folder(tree):
     root = tree("all/1.jpg", "all/1_mask.png", "all/2.jpg", "all/2.png")
-    found = pair_folders(root / "all", root / "all", Naming(mask_suffix="_mask"))
-    assert found.pairs == [(root / "all/1.jpg", root / "all/1_mask.png")]
+    pairing = pair_folders(root / "all", root / "all", Naming(mask_suffix="_mask"))
+    assert pairing.pairs == [(root / "all/1.jpg", root / "all/1_mask.png")]
     (root / "all" / "1_mask.png").unlink()
     (root / "all" / "1.png").touch()
-    found = pair_folders(root / "all", root / "all", Naming(image_suffix=".jpg", mask_suffix=".png"))
-    assert [mask.name for _, mask in found.pairs] == ["1.png", "2.png"] and not found.problems
+    pairing = pair_folders(root / "all", root / "all", Naming(image_suffix=".jpg", mask_suffix=".png"))
+    assert [mask.name for _, mask in pairing.pairs] == ["1.png", "2.png"] and not pairing.problems
 
 
 def test_masks_below_the_images(tree):
@@ -69,16 +102,35 @@ def test_masks_below_the_images(tree):
     ]
 
 
-def test_what_is_no_pair_is_told(tree):
+def test_images_without_exactly_one_mask_are_problems(tree):
     root = tree(
         "images/a.jpg", "images/b.png", "images/c.png", "images/c.jpg", "masks/a.png", "masks/a.bmp", "masks/c.png"
     )
-    found = pair_folders(root / "images", root / "masks")
-    assert not found.pairs
-    two_masks, no_mask, two_images = found.problems
+    pairing = pair_folders(root / "images", root / "masks")
+    assert not pairing.pairs
+    two_masks, no_mask, two_images = pairing.problems
     assert two_masks.startswith(f"2 masks for {root / 'images' / 'a.jpg'}")
     assert no_mask == f"no mask for {root / 'images' / 'b.png'}: expected {root / 'masks' / 'b.png'}"
     assert two_images.startswith(f"2 images for one mask {root / 'masks' / 'c.png'}")
+
+
+def test_files_without_the_suffixes_are_others(tree):
+    root = tree("images/1_rgb.png", "images/1_depth.png", "masks/1_ids.png", "masks/2_ids.png", "masks/1_color.png")
+    pairing = pair_folders(root / "images", root / "masks", Naming(image_suffix="_rgb", mask_suffix="_ids"))
+    assert pairing.unused == [root / "masks/2_ids.png"]
+    assert pairing.others == [root / "images/1_depth.png", root / "masks/1_color.png"]
+
+
+def test_pictures_that_can_not_be_read_are_others(tree):
+    root = tree("images/1.png", "images/2.heic", "masks/1.png", "masks/2.jp2", "masks/notes.txt")
+    assert pair_folders(root / "images", root / "masks").others == [root / "images/2.heic", root / "masks/2.jp2"]
+
+
+def test_keys_can_be_refused(tree):
+    root = tree("images/a.png", "images/b.png", "masks/a.png", "masks/c.png")
+    pairing = pair_folders(root / "images", root / "masks", keep=lambda key: key == "a")
+    assert pairing.pairs == [(root / "images/a.png", root / "masks/a.png")]
+    assert not pairing.problems and not pairing.unused
 
 
 def test_folders_without_images(tree):
@@ -106,9 +158,45 @@ def test_lists(tmp_path):
         read_list(path)
 
 
-def test_lists_that_name_what_is_not_there(tree):
+@pytest.mark.parametrize(
+    ("line", "pair"),
+    [
+        ("a.png b.png  ", ("a.png", "b.png")),
+        ("  a.png\tb.png \t", ("a.png", "b.png")),
+        ("a 1.png \t b 1.png; ", ("a 1.png", "b 1.png")),
+        ("a.png b.png\r", ("a.png", "b.png")),
+        ("a\x85.png\tb\u2028.png", ("a\x85.png", "b\u2028.png")),  # no line breaks
+    ],
+)
+def test_blanks_around_names_in_lists(tmp_path, line, pair):
+    (tmp_path / "list.txt").write_text(f"{line}\n \t \n", encoding="utf-8")
+    assert read_list(tmp_path / "list.txt") == [pair]
+
+
+def test_lists_that_can_not_be_read(tmp_path):
+    path = tmp_path / "list.txt"
+    with pytest.raises(UserError, match=r"cannot read the list .*list\.txt: No such file"):
+        read_list(path)
+    path.write_text("a.png b.png\n", encoding="utf-16")  # as PowerShell writes
+    with pytest.raises(UserError, match=r"the list .*list\.txt is no text in UTF-8 .*; save it as UTF-8"):
+        read_list(path)
+    path.write_text("a.png b\0.png\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"list\.txt, line 1: 'a\.png b\\x00\.png' is not an image and a mask"):
+        read_list(path)
+
+
+def test_listed_names_in_another_unicode_form_or_a_home_folder(tree, monkeypatch):
+    root = tree(f"images/{NFD}.png", f"masks/{NFD}/1.png", "home/a.png")
+    monkeypatch.setenv("HOME", str(root / "home"))
+    (root / "list.txt").write_text(f"images/{NFC}.png masks/{NFC}/1.png\n~/a.png ~/gone.png\n", encoding="utf-8")
+    pairing = pair_list(root, root / "list.txt")
+    assert pairing.pairs == [(root / f"images/{NFD}.png", root / f"masks/{NFD}/1.png")]
+    assert pairing.problems == [f"no file {root}/home/gone.png, listed in {root}/list.txt"]
+
+
+def test_lists_that_name_missing_files(tree):
     root = tree("a.png", "b.png")
     (root / "list.txt").write_text("a.png b.png\na.png gone.png\n", encoding="utf-8")
-    found = pair_list(root, root / "list.txt")
-    assert found.pairs == [(root / "a.png", root / "b.png")]
-    assert found.problems == [f"no file {root / 'gone.png'}, listed in {root / 'list.txt'}"]
+    pairing = pair_list(root, root / "list.txt")
+    assert pairing.pairs == [(root / "a.png", root / "b.png")]
+    assert pairing.problems == [f"no file {root / 'gone.png'}, listed in {root / 'list.txt'}"]

@@ -1,7 +1,8 @@
 import numpy as np
 
-from segdla.data.dataset import IGNORE_INDEX, SegmentationDataset
+from segdla.data.labels import IGNORE_INDEX
 from segdla.data.paste import Paste
+from segdla.data.samples import SegmentationDataset
 from segdla.data.scenes import Scenes
 from segdla.data.transforms import TrainingTransform
 

@@ -4,9 +4,10 @@ import sys
 import numpy as np
 import pytest
 
-from segdla.data import scenes
-from segdla.data.dataset import IGNORE_INDEX
-from segdla.data.scenes import NAMES, Scenes, draw_scene
+from segdla.data.labels import IGNORE_INDEX
+from segdla.data.scenes import Scenes, scenes_source
+from segdla.data.scenes.canvas import NAMES
+from segdla.data.scenes.street import draw_scene
 
 
 @pytest.mark.parametrize("size", [(32, 32), (61, 97), (192, 256)])
@@ -18,9 +19,10 @@ def test_shapes_and_ids(size):
 
 
 def test_same_bytes_in_another_process():
-    code = "from segdla.data.scenes import draw_scene; import sys; sys.stdout.buffer.write(draw_scene(5)[0].tobytes())"
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
-    assert there == draw_scene(5)[0].tobytes()
+    draw = "from segdla.data.scenes.street import draw_scene; image = draw_scene(5)[0].tobytes()"
+    code = f"import sys; {draw}; sys.stdout.buffer.write(image)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    assert output == draw_scene(5)[0].tobytes()
 
 
 def test_every_class_is_in_most_scenes():
@@ -31,12 +33,12 @@ def test_every_class_is_in_most_scenes():
 
 
 def test_splits_share_no_scene():
-    drawn = {Scenes(split, 3, (32, 48)).read(i)[0].tobytes() for split in ("train", "val", "test") for i in range(3)}
-    assert len(drawn) == 9
+    images = {Scenes(split, 3, (32, 48)).read(i)[0].tobytes() for split in ("train", "val", "test") for i in range(3)}
+    assert len(images) == 9
 
 
-def test_as_many_are_kept_as_there_is_room_for(monkeypatch):
-    monkeypatch.setattr(scenes, "_KEPT", 4 * 32 * 48 * 2)
+def test_scenes_are_kept_while_there_is_room(monkeypatch):
+    monkeypatch.setattr(scenes_source, "_MAX_BYTES", 4 * 32 * 48 * 2)
     source = Scenes("train", 3, (32, 48))
     first, again = ([source.read(i)[0] for i in range(3)] for _ in range(2))
     assert [a is b for a, b in zip(first, again, strict=True)] == [True, True, False]
@@ -44,7 +46,7 @@ def test_as_many_are_kept_as_there_is_room_for(monkeypatch):
 
 
 def test_colour_alone_does_not_tell_the_classes():
-    # The mean colour of a class, as a classifier of pixels: it must do badly, or the scenes would test no network.
+    # The nearest mean colour, as a classifier of pixels, must do badly, or the scenes would test no network.
     train = [draw_scene(i) for i in range(12)]
     image, mask = draw_scene(100)
     pixels = np.concatenate([i.reshape(-1, 3) for i, _ in train]).astype(np.float32)

@@ -1,12 +1,12 @@
 import itertools
-import random
 
 import cv2
 import numpy as np
 import pytest
+from support import photo
 
-from segdla.data.dataset import IGNORE_INDEX
-from segdla.data.transforms import Cut, TrainingTransform, colored
+from segdla.data.labels import IGNORE_INDEX
+from segdla.data.transforms import TrainingTransform, colored
 from segdla.errors import UserError
 
 
@@ -19,8 +19,8 @@ def pattern(height=48, width=64):
     return image, mask
 
 
-def transform(crop=(40, 48), scale=(1.0, 1.0), rotate=0.0, flip=0.0, jitter=0.0, extra=()):
-    return TrainingTransform(crop, scale, rotate, flip, jitter, extra=extra)
+def transform(crop=(40, 48), scale=(1.0, 1.0), rotate=0.0, flip=0.0, jitter=0.0, extra=(), num_classes=5):
+    return TrainingTransform(crop, scale, rotate, flip, jitter, extra=extra, num_classes=num_classes)
 
 
 def test_unscaled_crop_is_a_copy():
@@ -83,52 +83,8 @@ def test_half_the_size_is_the_mean_of_four():
     assert set(np.unique(target - crop[..., 0].astype(int))) <= {-9, -7, 7, 9}  # one of the four
 
 
-def smooth(seed, height=240, width=300):
-    return cv2.resize(np.random.default_rng(seed).integers(0, 256, (8, 10, 3), np.uint8), (width, height))
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_a_straight_cut_is_what_the_warp_gives(seed):
-    draw, image = random.Random(seed), smooth(seed)
-    scale = draw.uniform(0.6, 1.9)
-    top, left = draw.randint(0, round(240 * scale) - 96), draw.randint(0, round(300 * scale) - 120)
-    cut = Cut(96, 120, top, left, scale, angle=0.0, mirrored=seed % 2 == 0)
-    warped = cv2.warpAffine(image, cut.matrix(), (120, 96), borderMode=cv2.BORDER_REFLECT_101)
-    # It is moved by half a pixel at most, to begin at a whole one: a step of the image, which is some 8.
-    difference = np.abs(cut(image).astype(int) - warped)
-    assert difference.mean() < 2.5 and difference.max() < 14
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_a_straight_cut_around_a_smaller_image(mirrored):
-    image, mask = smooth(0), smooth(1)[..., 0]
-    cut = Cut(200, 220, top=-30, left=-41, scale=0.5, angle=0.0, mirrored=mirrored)
-    placed = np.full((200, 220), IGNORE_INDEX, np.uint8)
-    placed[30:150, 41:191] = cv2.resize(mask, (150, 120), interpolation=cv2.INTER_NEAREST_EXACT)
-    np.testing.assert_array_equal(cut(mask), placed[:, ::-1] if mirrored else placed)
-    warped = cv2.warpAffine(image, cut.matrix(), (220, 200), borderMode=cv2.BORDER_REFLECT_101)
-    # Beyond the border it is what was scaled that is reflected, not the reflection that is scaled: half a pixel beside.
-    difference = np.abs(cut(image).astype(int) - warped)
-    assert difference.mean() < 2 and difference.max() < 14
-
-
-@pytest.mark.parametrize("seed", range(24))
-def test_a_turned_cut_is_what_the_warp_of_all_gives(seed):
-    draw = random.Random(seed)
-    height, width = draw.randint(3, 160), draw.randint(3, 160)  # smaller than the crop, larger, reflected many times
-    image = smooth(seed, height, width)
-    top, left = draw.randint(-80, 80), draw.randint(-80, 80)
-    cut = Cut(96, 120, top, left, draw.uniform(0.4, 2), angle=draw.uniform(-4, 4), mirrored=seed % 2 == 0)
-    warped = cv2.warpAffine(image, cut.matrix(), (120, 96), borderMode=cv2.BORDER_REFLECT_101)
-    assert np.abs(cut(image).astype(int) - warped).max() <= 1
-    mask = image[..., 0]
-    ignored = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": IGNORE_INDEX}
-    warped = cv2.warpAffine(mask, cut.matrix(), (120, 96), flags=cv2.INTER_NEAREST, **ignored)
-    assert (cut(mask) != warped).mean() < 0.001  # ties of two neighbours
-
-
 def test_colours_change_as_by_one_step_after_the_other():
-    image = smooth(3) // 4 + 90  # far from black and white, where a single step would clip
+    image = photo(240, 300, 3) // 4 + 90  # far from black and white, where a single step would clip
     luma = np.array([0.299, 0.587, 0.114])
 
     def brighter(x):
@@ -180,6 +136,22 @@ def test_albumentations_that_ask_for_more_are_refused():
         transform(extra=[{"RandomCrop": {"height": 600, "width": 600}}])(*pattern(), 0)
 
 
+@pytest.mark.parametrize("fill", [0, 3, 4, 255])
+def test_a_mask_may_be_filled_with_a_class(fill):
+    image, mask = pattern()
+    dropout = {"CoarseDropout": {"fill_mask": fill, "p": 1}}
+    _, target = transform(extra=[{"HorizontalFlip": {"p": 1}}, dropout])(image, mask, 0)
+    assert fill in target and set(np.unique(target)) <= {1, 2, 3, 4, fill}
+
+
+def test_labels_that_a_transform_makes_up_are_named_with_it():
+    image, mask = pattern()
+    mask[mask < 4] = 1
+    blending = {"Rotate": {"limit": [30, 30], "mask_interpolation": cv2.INTER_LINEAR, "p": 1}}
+    with pytest.raises(UserError, match=r"transforms: Rotate wrote the train id [23] into a crop that had none"):
+        transform(crop=(48, 64), extra=[{"GaussianBlur": {}}, blending])(image, mask, 0)
+
+
 def test_further_albumentations_by_name():
     image, mask = pattern()
     inverted, target = transform(crop=(48, 64), extra=[{"InvertImg": {"p": 1}}])(image, mask, 0)
@@ -193,8 +165,18 @@ def test_further_albumentations_by_name():
         ({"GausianBlur": {}}, "did you mean GaussianBlur"),
         ({"GaussianBlur": {"strength": 3}}, "strength"),
         ({"GaussianBlur": {"p": 7}}, "does not take"),
-        ({"Compose": {}}, "no transform 'Compose'"),
+        ({"Compose": {}}, "no transform of images 'Compose'"),
+        ({"BasicTransform": {}}, "no transform of images 'BasicTransform'"),
+        ({"ImageOnlyTransform": {}}, "no transform of images 'ImageOnlyTransform'"),
+        ({"DualTransform": {}}, "no transform of images 'DualTransform'"),
+        ({"Transform3D": {}}, "no transform of images 'Transform3D'"),
+        ({"x" * 100_000: {}}, r"no transform of images 'x{30,130}\.\.\."),
+        ({"GaussianBlur": {"blur_limit": [3] * 100_000}}, r"^.{0,600}$"),
+        ({"CoarseDropout": {"fill_mask": 250}}, r"CoarseDropout fills masks with 250, which is no class \(0 to 4\)"),
+        ({"Rotate": {"fill_mask": 5}}, "Rotate fills masks with 5"),
+        ({"GridDropout": {"fill_mask": -1}}, "GridDropout fills masks with -1"),
     ],
+    ids=str,
 )
 def test_wrong_albumentations_are_refused(extra, message):
     with pytest.raises(UserError, match=message):

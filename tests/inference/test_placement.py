@@ -33,7 +33,7 @@ def test_a_chain_is_one_placement_after_the_other():
     torch.testing.assert_close(x @ matrix.T, expected)
 
 
-def test_windows_start_where_they_cover_all():
+def test_windows_start_so_that_they_cover_all():
     assert starts(20, 8, 0.25) == (0, 6, 12)
     assert starts(21, 8, 0.25) == (0, 6, 12, 13)  # pulled back to the edge
     assert starts(8, 8, 0.25) == (0,)
@@ -41,15 +41,15 @@ def test_windows_start_where_they_cover_all():
 
 def test_windows_fade_by_hand():
     # Windows of 4 at 0 and 2 over 6 rows, overlapping by 2: in rows 2 and 3 the first falls as 3/4, 1/4.
-    shares = [whole((Window((0, 2), 4, 2, index),), 4, 6).sum(1).tolist() for index in (0, 1)]
-    assert shares == [[1, 1, 0.75, 0.25, 0, 0], [0, 0, 0.25, 0.75, 1, 1]]
+    weights = [whole((Window((0, 2), 4, 2, index),), 4, 6).sum(1).tolist() for index in (0, 1)]
+    assert weights == [[1, 1, 0.75, 0.25, 0, 0], [0, 0, 0.25, 0.75, 1, 1]]
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.9])
 @pytest.mark.parametrize(("length", "window"), [(20, 8), (21, 8), (9, 9), (17, 1), (100, 33)])
 def test_windows_add_up_to_one(overlap, length, window):
-    places = starts(length, window, overlap)
+    tops = starts(length, window, overlap)
     total = np.zeros(length)
-    for index in range(len(places)):
-        total += whole((Window(places, window, round(window * overlap), index),), window, length).sum(1).numpy()
+    for index in range(len(tops)):
+        total += whole((Window(tops, window, round(window * overlap), index),), window, length).sum(1).numpy()
     np.testing.assert_allclose(total, 1, rtol=1e-6)

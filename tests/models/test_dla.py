@@ -3,7 +3,7 @@ import torch
 
 from segdla.models.dla import VARIANTS
 
-# Parameters with the 1000-class head, computed with the authors' code less what it never uses.
+# With the 1000-class head; counted in the authors' code, less the parameters that it never uses.
 PARAMETERS = {
     "dla34": 15_742_104,
     "dla46_c": 1_301_400,
@@ -40,7 +40,7 @@ def test_features_equal_timm(name):
             torch.testing.assert_close(mine, their, rtol=0, atol=0)
 
 
-def test_levels_have_the_announced_channels_and_strides():
+def test_levels_have_the_channels_and_strides_of_the_backbone():
     backbone = VARIANTS["dla34"]().eval()
     with torch.inference_mode():
         features = backbone(torch.randn(2, 3, 64, 32))

@@ -29,12 +29,12 @@ def test_upsampling_in_bf16_is_that_of_float32_rounded():
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="there is no Triton for this system")
 def test_kernels_compute_the_transposed_convolution_and_its_gradients():
-    """On a CPU, by Triton's interpreter, which has to be asked for before Triton is imported."""
+    """On a CPU, in Triton's interpreter, which must be chosen before Triton is imported."""
     script = Path(__file__).parents[1] / "interpreted_kernels.py"
-    subprocess.run([sys.executable, script], env={**os.environ, "TRITON_INTERPRET": "1"}, check=True, timeout=120)
+    subprocess.run([sys.executable, script], env={**os.environ, "TRITON_INTERPRET": "1"}, check=True)
 
 
-@pytest.mark.parametrize("lacking", ["a compiler", "the headers", "a place for what is compiled"])
+@pytest.mark.parametrize("lacking", ["a compiler", "the headers", "a cache folder"])
 def test_without_what_triton_needs_there_are_no_kernels(lacking, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
@@ -43,4 +43,4 @@ def test_without_what_triton_needs_there_are_no_kernels(lacking, monkeypatch, tm
     headers = tmp_path / "none" if lacking == "the headers" else tmp_path
     monkeypatch.setattr(upsample.sysconfig, "get_path", lambda name: str(headers))
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "Python.h" / "cache"))  # below a file
-    assert not upsample.register_kernels.__wrapped__()  # that it is asked once is not what is tested
+    assert not upsample.register_kernels.__wrapped__()  # past the cache of its answer

@@ -1,23 +1,26 @@
-"""A picture being painted: camera, light, and the one way by which a shape gets into image and mask.
+"""The canvas that a scene is painted on: its camera, its light, and the one way to paint a shape.
 
 The world is in metres, x right, y up, z ahead. Colour and label share one four-channel canvas, and every shape is
-filled into it once, so that an image and its mask cannot disagree.
+filled into it once, so that an image and its mask can't disagree.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
+
+from segdla.data.labels import Color
 
 NAMES = ("sky", "building", "road", "pavement", "tree", "car", "person", "pole", "sign")
 PALETTE = (
     (70, 130, 180), (70, 70, 70), (128, 64, 128), (244, 35, 232), (107, 142, 35),
     (0, 0, 142), (220, 20, 60), (153, 153, 153), (220, 220, 0),
 )  # fmt: skip
-IGNORE = 255
 SKY, BUILDING, ROAD, PAVEMENT, TREE, CAR, PERSON, POLE, SIGN = range(len(NAMES))
-SUPERSAMPLING = 2  # the mask is a vote over 2 x 2: see street.py
+SUPERSAMPLING = 2  # street.py takes a vote over 2 x 2 labels
 SUBPIXEL_BITS = 4
 FAR = 48.0
 # (probability, zenith, horizon, light on surfaces, strength of cast shadows, share of lit windows)
@@ -36,7 +39,7 @@ LEAVES = ((74, 104, 46), (98, 122, 50), (54, 88, 58), (84, 116, 60), (128, 120, 
 
 @dataclass
 class Canvas:
-    """The picture being painted, the camera that sees it and the light that falls on it."""
+    """A picture, the camera that sees it and the light that falls on it."""
 
     rng: np.random.Generator
     pixels: np.ndarray  # (rows, columns, 4) uint8: red, green, blue, label
@@ -56,31 +59,36 @@ class Canvas:
 
     @property
     def near(self) -> float:
-        """The depth at which the ground enters the picture, less a margin."""
+        """Return the depth at which the ground enters the picture, less a margin."""
         return 0.8 * self.focal * self.eye / (self.pixels.shape[0] - self.horizon)
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """World points (..., 3) to canvas coordinates (..., 2)."""
+        """Project world points (..., 3) to canvas coordinates (..., 2)."""
         x, y, z = points[..., 0], points[..., 1], points[..., 2]
-        spots = np.empty((*z.shape, 2))
-        spots[..., 0] = self.center + self.focal * (x - self.drift + self.bend * z * z) / z
-        spots[..., 1] = self.horizon + self.focal * (self.eye - y) / z
-        return spots
+        coordinates = np.empty((*z.shape, 2))
+        coordinates[..., 0] = self.center + self.focal * (x - self.drift + self.bend * z * z) / z
+        coordinates[..., 1] = self.horizon + self.focal * (self.eye - y) / z
+        return coordinates
 
     def upright(self, x: float, z: float, outline: np.ndarray) -> np.ndarray:
-        """An outline (..., 2) in metres, (right, up) of the ground point (x, z), facing the camera."""
+        """Project an outline (..., 2) that faces the camera, in metres (right, up) from the ground point (x, z)."""
         scale = self.focal / z
         column = self.center + self.focal * (x - self.drift + self.bend * z * z) / z
         return outline * np.array((scale, -scale)) + np.array((column, self.horizon + self.focal * self.eye / z))
 
     def flat(self, outline: np.ndarray) -> np.ndarray:
-        """An outline (..., 2) of (x, z) on the ground."""
+        """Project an outline (..., 2) of points (x, z) on the ground."""
         points = np.zeros((*outline.shape[:-1], 3))
         points[..., 0], points[..., 2] = outline[..., 0], np.maximum(outline[..., 1], self.near)
         return self.project(points)
 
-    def paint(self, polygons: np.ndarray, color, label: int, depth: float = 0.0, glows: bool = False) -> None:
-        """Fill polygons (..., corners, 2) with a colour and a label; where an even number of them overlap is a hole."""
+    def paint(
+        self, polygons: np.ndarray, color: ArrayLike, label: int, depth: float = 0.0, glows: bool = False
+    ) -> None:
+        """Fill polygons (..., corners, 2) with a colour and a label; an even number of overlaps is a hole.
+
+        Haze pales the colour with its ``depth`` in metres; a colour that ``glows`` needs no light.
+        """
         corners = np.rint(polygons * 2**SUBPIXEL_BITS).astype(np.int32).reshape(-1, *polygons.shape[-2:])
         columns = corners[..., 0]
         if not corners.size or columns.max() < -16 or columns.min() > (self.pixels.shape[1] + 1) << SUBPIXEL_BITS:
@@ -89,15 +97,17 @@ class Canvas:
         shade = np.asarray(color) * (1.0 if glows else self.light) * clarity + self.haze * (1 - clarity)
         cv2.fillPoly(self.pixels, list(corners), (*shade.tolist(), label), cv2.LINE_8, SUBPIXEL_BITS)
 
-    def pick(self, colors, spread: float = 12.0) -> np.ndarray:
-        """One of the colours, slightly changed."""
-        return np.clip(colors[self.rng.integers(len(colors))] + self.rng.normal(0, spread, 3), 8, 250)
+    def pick(self, colors: Sequence[Color], spread: float = 12.0) -> np.ndarray:
+        """Return one of the colours, slightly changed: with noise of standard deviation ``spread``."""
+        return np.clip(colors[int(self.rng.integers(len(colors)))] + self.rng.normal(0, spread, 3), 8, 250)
 
     def chance(self, probability: float) -> bool:
+        """Return True with this probability."""
         return self.rng.random() < probability
 
 
 def new_canvas(rng: np.random.Generator, height: int, width: int) -> Canvas:
+    """Return a canvas with a random camera, weather and sky for a picture of (height, width)."""
     _, zenith, horizon_color, light, shadow_strength, lit_windows = _WEATHERS[
         rng.choice(len(_WEATHERS), p=[weather[0] for weather in _WEATHERS])
     ]
@@ -124,7 +134,7 @@ def new_canvas(rng: np.random.Generator, height: int, width: int) -> Canvas:
 
 
 def noise(rng: np.random.Generator, rows: int, columns: int, cells: int) -> np.ndarray:
-    """Smooth noise (rows, columns) float32 around zero with about `cells` bumps across."""
+    """Return smooth noise (rows, columns) float32 around zero, with about ``cells`` bumps across."""
     small = rng.standard_normal((max(2, cells * rows // columns), cells), dtype=np.float32)
     return cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR)
 
@@ -141,28 +151,28 @@ def _sky(canvas: Canvas, zenith: np.ndarray, haze: np.ndarray) -> None:
 
 
 def blobs(rng: np.random.Generator, centers: np.ndarray, radii: np.ndarray, corners: int = 9) -> np.ndarray:
-    """Irregular round outlines (blobs, corners, 2) about centers (blobs, 2) with radii (blobs, 1 or 2)."""
+    """Return irregular round outlines (blobs, corners, 2) about centers (blobs, 2) with radii (blobs, 1 or 2)."""
     angles = np.linspace(0, 2 * np.pi, corners, endpoint=False) + rng.uniform(0, 1, (len(centers), 1))
     reach = rng.uniform(0.7, 1.15, angles.shape)[..., None] * radii[:, None]
     return centers[:, None] + reach * np.stack((np.cos(angles), np.sin(angles)), axis=-1)
 
 
 def regular(corners: int, radius: float = 1.0, turn: float = 0.5) -> np.ndarray:
-    """A regular polygon (corners, 2); turned by half a step it stands on an edge."""
+    """Return a regular polygon (corners, 2); turned by half a step it stands on an edge."""
     angles = (np.arange(corners) + turn) * 2 * np.pi / corners - np.pi / 2
     return radius * np.stack((np.cos(angles), np.sin(angles)), axis=-1)
 
 
 def limb(start: tuple[float, float], end: tuple[float, float], width: float) -> np.ndarray:
-    """A straight bar (4, 2) of the given width."""
+    """Return the outline (4, 2) of a straight bar."""
     (x, y), (right, up) = start, (end[0] - start[0], end[1] - start[1])
     length = math.hypot(right, up)
     a, b = -up / length * width / 2, right / length * width / 2
     return np.array(((x + a, y + b), (x - a, y - b), (end[0] - a, end[1] - b), (end[0] + a, end[1] + b)))
 
 
-def rectangles(left, right, low, high) -> np.ndarray:
-    """Corner coordinates (..., 4, 2) of axis-aligned rectangles."""
+def rectangles(left: ArrayLike, right: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
+    """Return the outlines (..., 4, 2) of axis-aligned rectangles."""
     outlines = np.empty((*np.broadcast_shapes(*map(np.shape, (left, right, low, high))), 4, 2))
     outlines[..., 0, 0] = outlines[..., 3, 0] = left
     outlines[..., 1, 0] = outlines[..., 2, 0] = right

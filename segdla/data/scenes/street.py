@@ -1,4 +1,4 @@
-"""Streets: a ground, what stands on it where, its shadows, drawn far to near and developed like a photograph."""
+"""Street scenes: a ground, its shadows, and things that stand on it, painted far to near; then a photograph of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from functools import partial
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from segdla.data.scenes.canvas import (
     BUILDING,
@@ -26,15 +27,15 @@ from segdla.data.scenes.canvas import (
 from segdla.data.scenes.things import bonnet, building, car, lamp, person, sign, tree
 
 
-def _ribbon(canvas: Canvas, left: float, right: float, color, label: int) -> None:
-    """A strip of ground between two lateral positions, from the camera to the far end of the street."""
+def _ribbon(canvas: Canvas, left: float, right: float, color: ArrayLike, label: int) -> None:
+    """Paint a strip of ground between two lateral positions, from the camera to the far end of the street."""
     depths = np.geomspace(canvas.near, FAR, 20)
     sides = [np.stack((np.full_like(depths, x), depths), axis=-1) for x in (left, right)]
     canvas.paint(canvas.flat(np.concatenate((sides[0], sides[1][::-1]))), color, label)
 
 
 def _ground(canvas: Canvas, half_road: float, half_street: float) -> np.ndarray:
-    """Pavement, road and its markings; returns the road's colour."""
+    """Paint pavement, road and its markings; return the road's colour."""
     rng = canvas.rng
     rows, columns = canvas.pixels.shape[:2]
     stone = canvas.pick(((176, 168, 156), (164, 156, 148), (186, 170, 152), (150, 148, 146)))
@@ -60,29 +61,30 @@ def _ground(canvas: Canvas, half_road: float, half_street: float) -> np.ndarray:
 
 
 def _crosswalk(canvas: Canvas, half_road: float, z: float) -> None:
+    """Paint the stripes of a crosswalk that begins at a depth."""
     stripes = np.arange(-half_road + 0.3, half_road - 0.5, 1.0)
     paint = canvas.pick(((230, 230, 226), (205, 205, 200)), 5)
     canvas.paint(canvas.flat(rectangles(stripes, stripes + 0.5, z, z + 3.0)), paint, ROAD)
 
 
 def _light_ground(canvas: Canvas) -> None:
-    """Lay all shadows and the fog on the ground; it must be done before anything stands on it."""
+    """Lay all shadows and the fog on the ground, before anything stands on it."""
     top = int(canvas.horizon) + 1
     shade = np.full(canvas.pixels.shape[:2], 255, np.uint8)
     for outline in canvas.shadows:
         corners = np.rint(canvas.flat(outline) * 2**SUBPIXEL_BITS).astype(np.int32)
         cv2.fillPoly(shade, [corners], 255 * (1 - canvas.shadow_strength), cv2.LINE_8, SUBPIXEL_BITS)
-    shade = cv2.blur(shade[top:], (5, 5)).astype(np.float32)[..., None] / 255
+    brightness = cv2.blur(shade[top:], (5, 5)).astype(np.float32)[..., None] / 255
     depths = canvas.focal * canvas.eye / (np.arange(top, len(canvas.pixels)) + 0.5 - canvas.horizon)
     clarity = np.exp(-canvas.density * depths).astype(np.float32)[:, None, None]
-    kept = (shade * clarity)[..., 0]
-    lit = canvas.pixels[top:] * cv2.merge((kept, kept, kept, np.ones_like(kept)))  # the label stays as it is
+    share = (brightness * clarity)[..., 0]
+    lit = canvas.pixels[top:] * cv2.merge((share, share, share, np.ones_like(share)))  # the label stays as it is
     lit += np.append(canvas.haze.clip(0, 255), 0).astype(np.float32) * (1 - clarity)
     canvas.pixels[top:] = lit
 
 
 def _skyline(canvas: Canvas) -> None:
-    """Roofs and tree tops beyond the end of the street."""
+    """Paint roofs and tree tops beyond the end of the street."""
     rng = canvas.rng
     edges = np.linspace(-150, 150, 26)
     houses = rectangles(edges[:-1], edges[1:], 0.0, rng.uniform(3, 16, 25))
@@ -96,7 +98,7 @@ def _skyline(canvas: Canvas) -> None:
 
 @dataclass
 class _Street:
-    """A street to be: what stands where on it, as (depth, function that draws it)."""
+    """A street whose ground is painted, and the things to draw on it, as (depth, function that draws it)."""
 
     canvas: Canvas
     half_road: float
@@ -104,8 +106,10 @@ class _Street:
     asphalt: np.ndarray
     things: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
-    def stand(self, draw: Callable, x: float, z: float, *details: float, reach: float, height: float) -> None:
-        """Place something that casts a shadow."""
+    def stand(
+        self, draw: Callable[..., None], x: float, z: float, *details: float, reach: float, height: float
+    ) -> None:
+        """Plan something at a ground point; ``height`` and half width ``reach`` are its shadow's."""
         self.things.append((z, partial(draw, self.canvas, x, z, *details)))
         tip_x, tip_z = x + self.canvas.sun[0] * height, z + self.canvas.sun[1] * height
         self.canvas.shadows.append(
@@ -113,14 +117,14 @@ class _Street:
         )
 
     def build(self, side: int) -> None:
-        """A row of houses, here and there with a side street between them."""
+        """Plan a row of houses, with a side street between some of them, and paint the side streets."""
         canvas, rng, wall = self.canvas, self.canvas.rng, side * self.half_street
         z, previous = canvas.near, 0.0
         while z < FAR:
             length, height, gap = rng.uniform(8, 20), rng.uniform(5, 17), canvas.chance(0.3) * rng.uniform(4, 9)
             if gap:
-                ends = side * np.array((self.half_road, 60))
-                canvas.paint(canvas.flat(rectangles(*ends, z + 0.15 * gap, z + 0.85 * gap)), self.asphalt, ROAD)
+                kerb, end = side * np.array((self.half_road, 60))
+                canvas.paint(canvas.flat(rectangles(kerb, end, z + 0.15 * gap, z + 0.85 * gap)), self.asphalt, ROAD)
             z += gap
             exposed = bool(gap) or height > previous
             house = partial(building, canvas, wall, z, z + length, height, canvas.chance(0.35), exposed)
@@ -131,7 +135,7 @@ class _Street:
             z, previous = z + length, height
 
     def furnish(self, side: int) -> None:
-        """Trees, lamps and signs along the kerb, and people on the pavement."""
+        """Plan trees, lamps and signs along the kerb, and people on the pavement."""
         rng = self.canvas.rng
         for z in np.arange(self.canvas.near + rng.uniform(1, 4), 17, rng.uniform(3.5, 6)):
             kind = rng.choice(4, p=(0.35, 0.2, 0.33, 0.12))
@@ -147,7 +151,7 @@ class _Street:
             self.stand(person, x, z, reach=0.25, height=1.7)
 
     def drive(self, side: int) -> None:
-        """A lane of cars, parked or driving on either side of the road's middle."""
+        """Plan a lane of cars, parked or driving, on one side of the road."""
         canvas, rng = self.canvas, self.canvas.rng
         parked = canvas.chance(0.6)
         lane = side * (self.half_road - 1.1 if parked else self.half_road / 2)
@@ -158,7 +162,7 @@ class _Street:
             z += rng.uniform(5.5, 12) if parked else rng.uniform(9, 30)
 
     def cross(self) -> None:
-        """A crosswalk and who is on it."""
+        """Paint a crosswalk, and plan the people on it."""
         rng, z = self.canvas.rng, self.canvas.rng.uniform(8, 18)
         _crosswalk(self.canvas, self.half_road, z)
         for x in rng.uniform(-self.half_road, self.half_road, rng.integers(0, 3)):
@@ -166,7 +170,7 @@ class _Street:
 
 
 def _street(canvas: Canvas) -> _Street:
-    """Paint the ground, and plan what stands on it."""
+    """Paint the ground, and plan the things that stand on it."""
     half_road, pavement = canvas.rng.uniform(3.2, 5.2), canvas.rng.uniform(2.2, 4.5)
     asphalt = _ground(canvas, half_road, half_road + pavement)
     street = _Street(canvas, half_road, half_road + pavement, asphalt)
@@ -180,7 +184,7 @@ def _street(canvas: Canvas) -> _Street:
 
 
 def _develop(canvas: Canvas, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The canvas as a photograph, with textures, lens and sensor, and its mask."""
+    """Develop the canvas into a photograph, with textures, lens and sensor, and its mask."""
     rng = canvas.rng
     labels = canvas.pixels[..., 3]
     a, b, c, d = labels[::2, ::2], labels[::2, 1::2], labels[1::2, ::2], labels[1::2, 1::2]
@@ -192,16 +196,16 @@ def _develop(canvas: Canvas, height: int, width: int) -> tuple[np.ndarray, np.nd
     rows, columns = np.linspace(-1, 1, height, dtype=np.float32), np.linspace(-1, 1, width, dtype=np.float32)
     vignette = 1 - rng.uniform(0, 0.22) * (rows[:, None] ** 2 + columns**2) / 2
     image *= (texture * vignette)[..., None]
-    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.1, 0.75))
-    image += rng.uniform(1, 5) * rng.standard_normal(image.shape, dtype=np.float32)
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8), mask
+    blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.1, 0.75))
+    photo = blurred + rng.uniform(1, 5) * rng.standard_normal(image.shape, dtype=np.float32)
+    return np.clip(np.rint(photo), 0, 255).astype(np.uint8), mask
 
 
 def draw_scene(index: int, *, seed: int = 0, height: int = 192, width: int = 256) -> tuple[np.ndarray, np.ndarray]:
-    """Draw scene number `index` of the endless data set `seed`.
+    """Draw scene number ``index`` of the endless data set ``seed``; the same arguments give the same bytes.
 
-    Returns the image, (height, width, 3) uint8 RGB, and its mask, (height, width) uint8 of positions in NAMES, or
-    IGNORE on the bonnet of the camera's own car. The same arguments give the same bytes.
+    Returns an RGB image (H,W,3) and its mask (H,W) of positions in ``NAMES``, both uint8. The bonnet of the camera's
+    own car is ``IGNORE_INDEX``.
     """
     canvas = new_canvas(np.random.default_rng((seed, index)), height, width)
     street = _street(canvas)

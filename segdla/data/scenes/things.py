@@ -1,11 +1,12 @@
-"""What stands on a street: buildings, trees, cars, people, poles and signs, each drawn at its ground point (x, z)."""
+"""The things on a street: buildings, trees, cars, people, poles and signs, each drawn at its ground point (x, z)."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from segdla.data.labels import IGNORE_INDEX
 from segdla.data.scenes.canvas import (
     BUILDING,
     CAR,
-    IGNORE,
     LEAVES,
     PERSON,
     POLE,
@@ -31,17 +32,20 @@ _CLOTHES = (
 _SKINS = ((236, 194, 164), (198, 146, 110), (140, 94, 66), (92, 60, 44))
 _PLATES = ((236, 236, 236), (190, 24, 32), (28, 74, 160), (24, 110, 74), (240, 196, 30), (140, 142, 144))
 
+_Point = tuple[float, float]  # x, z
+_Extent = tuple[float, float, float]
 
-def _facade(canvas: Canvas, foot: tuple, end: tuple, height: float, wall: np.ndarray, glass: np.ndarray) -> None:
-    """A wall with windows and a ground floor between two ground points (x, z)."""
+
+def _facade(canvas: Canvas, start: _Point, stop: _Point, height: float, wall: np.ndarray, glass: np.ndarray) -> None:
+    """Paint a wall with windows and a ground floor between two ground points (x, z)."""
     rng = canvas.rng
-    foot, end = np.array(foot), np.array(end)
+    foot, end = np.array(start), np.array(stop)
     length = np.linalg.norm(end - foot)
     depth = (foot[1] + end[1]) / 2
 
-    def fill(rectangles: np.ndarray, color, glows: bool = False) -> None:
-        ground = foot + rectangles[..., :1] / length * (end - foot)
-        points = np.stack((ground[..., 0], rectangles[..., 1], ground[..., 1]), axis=-1)
+    def fill(outlines: np.ndarray, color: ArrayLike, glows: bool = False) -> None:
+        ground = foot + outlines[..., :1] / length * (end - foot)
+        points = np.stack((ground[..., 0], outlines[..., 1], ground[..., 1]), axis=-1)
         canvas.paint(canvas.project(points), color, BUILDING, depth, glows)
 
     fill(rectangles(0, length, 0, height), wall)
@@ -72,6 +76,7 @@ def _facade(canvas: Canvas, foot: tuple, end: tuple, height: float, wall: np.nda
 
 
 def building(canvas: Canvas, x: float, near: float, far: float, height: float, gabled: bool, exposed: bool) -> None:
+    """Draw a house whose wall along the street is at ``x``; if it is ``exposed``, its near side can be seen too."""
     side = np.sign(x)
     wall, glass = canvas.pick(WALLS), canvas.pick(((52, 60, 72), (84, 104, 128), (36, 38, 42)))
     back, ridge = x + 12 * side, (x + 6 * side, height + 4)
@@ -88,6 +93,7 @@ def building(canvas: Canvas, x: float, near: float, far: float, height: float, g
 
 
 def tree(canvas: Canvas, x: float, z: float) -> None:
+    """Draw a tree."""
     rng = canvas.rng
     trunk, crown = rng.uniform(1.8, 3.0), rng.uniform(1.0, 1.9)
     lean, width = rng.normal(0, 0.2), rng.uniform(0.18, 0.4)
@@ -106,9 +112,12 @@ def tree(canvas: Canvas, x: float, z: float) -> None:
         canvas.paint(canvas.upright(x, z, clumps), shade * leaves, TREE, z)
 
 
-def _box(size: tuple, shift: float, lift: float, inset: tuple) -> np.ndarray:
-    """Faces (5, 4, 3) rear, right, front, left, top of a box: size (width, height, length), shift ahead,
-    lift above the ground, inset of the top at (sides, rear, front)."""
+def _box(size: _Extent, shift: float, lift: float, inset: _Extent) -> np.ndarray:
+    """Return the faces (5, 4, 3) of a box: rear, right, front, left, top.
+
+    Its ``size`` is (width, height, length), ``shift`` moves it ahead and ``lift`` off the ground; ``inset`` narrows its
+    top at (sides, rear, front).
+    """
     width, height, length = size[0] / 2, size[1], size[2] / 2
     side, rear, front = inset
     lower = np.array([(-width, 0, -length), (width, 0, -length), (width, 0, length), (-width, 0, length)])
@@ -118,18 +127,19 @@ def _box(size: tuple, shift: float, lift: float, inset: tuple) -> np.ndarray:
 
 
 def _patch(faces: np.ndarray, left: float, right: float, low: float, high: float) -> np.ndarray:
-    """Parts (..., 4, 3) of faces (..., 4, 3), the bounds as shares of a face."""
+    """Return parts (..., 4, 3) of faces (..., 4, 3); the bounds are shares of a face."""
     u, v = np.array((left, right, right, left))[:, None], np.array((low, low, high, high))[:, None]
     a, b, c, d = (faces[..., i, None, :] for i in range(4))
     return (a * (1 - u) + b * u) * (1 - v) + (d * (1 - u) + c * u) * v
 
 
 def _lamps(face: np.ndarray) -> np.ndarray:
+    """Return the two lamps (2, 4, 3) on a face (4, 3)."""
     return np.stack((_patch(face, 0.03, 0.2, 0.5, 0.85), _patch(face, 0.8, 0.97, 0.5, 0.85)))
 
 
 def car(canvas: Canvas, x: float, z: float, heading: float) -> None:
-    """A car whose middle is at (x, z), driving away from the camera where heading is 0."""
+    """Draw a car with its middle at (x, z); with ``heading`` 0 it drives away from the camera."""
     rng = canvas.rng
     color, glass = canvas.pick(_PAINTS, 8), canvas.pick(((30, 34, 40), (60, 72, 84), (110, 130, 148)), 6)
     if canvas.chance(0.2):  # a van
@@ -174,12 +184,13 @@ def car(canvas: Canvas, x: float, z: float, heading: float) -> None:
 
 
 def person(canvas: Canvas, x: float, z: float) -> None:
+    """Draw a walking person."""
     rng = canvas.rng
     size = rng.uniform(1.55, 1.9) if canvas.chance(0.85) else rng.uniform(1.0, 1.35)
     stride, facing, girth = rng.uniform(0.02, 0.14), rng.choice((-1, 1)), rng.uniform(0.2, 0.3)
     coat, trousers, skin = canvas.pick(_CLOTHES), canvas.pick(_CLOTHES), canvas.pick(_SKINS, 6)
 
-    def fill(outline: np.ndarray, color) -> None:
+    def fill(outline: np.ndarray, color: ArrayLike) -> None:
         canvas.paint(canvas.upright(x, z, outline * (facing * size, size)), color, PERSON, z)
 
     for foot in (-stride, stride):
@@ -198,7 +209,7 @@ def person(canvas: Canvas, x: float, z: float) -> None:
 
 
 def _post(canvas: Canvas, x: float, z: float, height: float, width: float) -> np.ndarray:
-    """A vertical pole, never so thin that it would be lost; returns its colour."""
+    """Draw a vertical pole, never so thin that it would be lost; return its colour."""
     metal = canvas.pick(((92, 94, 96), (60, 64, 62), (74, 78, 80)), 8)
     width = max(width, 3.6 * SUPERSAMPLING * z / canvas.focal)
     canvas.paint(canvas.upright(x, z, limb((0, 0), (0, height), width)), metal, POLE, z)
@@ -208,6 +219,7 @@ def _post(canvas: Canvas, x: float, z: float, height: float, width: float) -> np
 
 
 def lamp(canvas: Canvas, x: float, z: float) -> None:
+    """Draw a street lamp."""
     height, reach, width = canvas.rng.uniform(5, 8), -np.sign(x) * canvas.rng.uniform(1.0, 2.5), 0.2
     metal = _post(canvas, x, z, height, width)
     thick = max(0.16, 3 * SUPERSAMPLING * z / canvas.focal)
@@ -218,6 +230,7 @@ def lamp(canvas: Canvas, x: float, z: float) -> None:
 
 
 def sign(canvas: Canvas, x: float, z: float) -> None:
+    """Draw a traffic sign on its pole."""
     rng = canvas.rng
     radius, top = rng.uniform(0.75, 1.05), rng.uniform(2.4, 3.2)
     _post(canvas, x, z, top + radius, 0.24)
@@ -234,11 +247,13 @@ def sign(canvas: Canvas, x: float, z: float) -> None:
 
 
 def bonnet(canvas: Canvas) -> None:
-    """The camera's own car at the lower edge: nothing to be learnt there."""
+    """Draw the bonnet of the camera's own car at the lower edge, which is ignored."""
     rows, columns = canvas.pixels.shape[:2]
     across = np.linspace(-1, 1, 15)
     rise = canvas.rng.uniform(0.05, 0.12) * (1 - 0.6 * across**4 - 0.2 * across**2)
     edge = np.stack((columns * (0.5 + 0.56 * across), rows * (1 - rise)), axis=-1)
     color = canvas.pick(_PAINTS)
-    canvas.paint(np.concatenate((edge, [(columns * 1.06, rows * 1.1), (-columns * 0.06, rows * 1.1)])), color, IGNORE)
-    canvas.paint(np.concatenate((edge, edge[::-1] + (0, 0.015 * rows))), np.minimum(1.3 * color, 250), IGNORE)
+    canvas.paint(
+        np.concatenate((edge, [(columns * 1.06, rows * 1.1), (-columns * 0.06, rows * 1.1)])), color, IGNORE_INDEX
+    )
+    canvas.paint(np.concatenate((edge, edge[::-1] + (0, 0.015 * rows))), np.minimum(1.3 * color, 250), IGNORE_INDEX)

@@ -1,0 +1,110 @@
+"""``segdla predict``: segment images and videos."""
+
+import argparse
+import sys
+from datetime import timedelta
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+
+from segdla.commands.arguments import Parser
+from segdla.errors import quoted
+from segdla.machine.files import unused
+from segdla.machine.terminal import complain, console, growing_progress, say
+from segdla.media.inputs import find_inputs
+from segdla.media.outputs import KINDS, POLYGONS, Output, is_output, latest
+from segdla.media.run import Tally, predict_files
+
+DESCRIPTION = """Segment images and videos, each at its own size. An image becomes OUTPUT/KIND/NAME.png, a video
+OUTPUT/KIND/NAME.mp4 at its frame rate; a legend.png lies beside them. Under torchrun the inputs are dealt out to the
+processes. The exit status is 1 if an input can't be read (the rest is done), 2 if nothing is done."""
+USUAL = ("color", "overlay")
+_KINDS = KINDS | POLYGONS
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="images, videos, folders (searched through) and globs; - reads paths from stdin",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="RUN|CHECKPOINT",
+        help="network to use, also hf://OWNER/NAME or an exported file (default: the newest run that knows more than "
+        "drawn scenes; before there is one, a small network for streets)",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder to write to (default: predictions, numbered if it is taken)"
+    )
+    each = "; ".join(f"{kind}: {description}" for kind, description in _KINDS.items())
+    parser.add_argument(
+        "--output-kind",
+        type=kinds,
+        default=USUAL,
+        metavar="KIND,...",
+        help=f"kinds of output. {each} (default: {','.join(USUAL)})",
+    )
+    parser.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out inputs whose outputs are there already, in --output or the newest predictions",
+    )
+    parser.add_argument("--no-legend", action="store_true", help="draw no legend in the overlays")
+    parser.add_polygons()
+    parser.add_prediction()
+    parser.add_runs()
+    parser.add_device()
+
+
+def kinds(word: str) -> tuple[str, ...]:
+    """Parse a list of kinds."""
+    chosen = tuple(dict.fromkeys(word.split(",")))
+    unknown = [kind for kind in chosen if kind not in _KINDS]
+    if unknown:
+        near = get_close_matches(unknown[0].lower(), _KINDS, 1)
+        guess = f"did you mean {near[0]}? " if near else ""
+        raise argparse.ArgumentTypeError(
+            f"{quoted(unknown[0], 60)} is none of {', '.join(_KINDS)}; {guess}join several by commas"
+        )
+    return chosen
+
+
+def main(args: argparse.Namespace) -> int:
+    from segdla.machine import distributed
+    from segdla.media.label_outputs import LabelOutputs, predicted_style
+    from segdla.trained.segmenter import load
+
+    with distributed.process_group(patience=timedelta(days=30)):  # one process may have the long videos
+        console.quiet = not distributed.is_main()
+        usual = Path("predictions")
+        folder = args.output or distributed.on_main(lambda: (args.skip_existing and latest(usual)) or unused(usual))
+        lines = sys.stdin.buffer if "-" in args.inputs else ()
+        inputs = distributed.on_main(lambda: find_inputs(args.inputs, lines, is_output))
+        share = inputs[distributed.rank() :: distributed.world_size()]
+        window = tuple(args.window) if args.window else None
+        options = {"multiscale": args.multiscale, "flip": args.flip, "window": window, "runs": args.runs}
+        segmenter = load(args.checkpoint, args.device, **options)
+        trained = segmenter.trained
+        say(f"{trained.origin}: {len(segmenter.classes)} classes, {trained.device}, {trained.machine}")
+        classes = segmenter.classes, segmenter.palette
+        pictures, polygons = ([kind for kind in args.output_kind if kind in kinds] for kinds in (KINDS, POLYGONS))
+        style = predicted_style(*classes, args.tolerance, args.min_pixels, args.background)
+        labels = LabelOutputs(folder, polygons, style) if polygons else None
+        output = Output(folder, pictures, *classes, not args.no_legend, labels)
+        distributed.on_main(lambda: output.require_no_overwriting(inputs))
+        if labels:
+            distributed.on_main(lambda: labels.begin(inputs, args.skip_existing))
+        is_new = distributed.on_main(lambda: output.begin(not (args.output or args.skip_existing), args.skip_existing))
+        with growing_progress(len(share), "predicting") as tick:
+            answer = partial(complain, args.prog)
+            skip, sample_range = args.skip_existing, trained.config.sample_range
+            tally = predict_files(share, segmenter.predict, output, answer, tick, skip, sample_range)
+        whole = sum(distributed.gathered(tally), Tally())
+        if distributed.is_main():
+            output.write_legend() if whole.done else output.abandon(is_new)
+            if labels and (whole.done or whole.skipped):
+                labels.finish(inputs, args.skip_existing)
+        say(f"{whole}, in {folder}/")
+    return whole.status

@@ -1,0 +1,244 @@
+"""The config's sections for loss, training and evaluation, with their defaults and limits, and the whole config."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from segdla.config.annotations import AnnotationsConfig
+from segdla.config.data import CamVidConfig, CityscapesConfig, FilesConfig, FolderConfig, ScenesConfig
+from segdla.config.model import ModelConfig
+from segdla.config.public_sets import PublicConfig
+from segdla.config.section import (
+    BatchSize,
+    Count,
+    Factor,
+    Fraction,
+    NonNegative,
+    PositiveCount,
+    PositiveFraction,
+    Scale,
+    Section,
+    Size,
+)
+
+
+class LossConfig(Section):
+    """The training loss: a sum of terms, each times its weight. A weight of 0 leaves its term out."""
+
+    cross_entropy: NonNegative = 1.0
+    """Weight of the cross-entropy."""
+    ohem: NonNegative = 0.0
+    """Weight of the cross-entropy over the hard pixels alone (online hard example mining)."""
+    dice: NonNegative = 0.0
+    """Weight of one minus the soft Dice coefficient, averaged over classes."""
+    lovasz: NonNegative = 0.0
+    """Weight of Lovasz-softmax, a surrogate of the IoU."""
+    boundary: NonNegative = 0.0
+    """Weight of one minus the boundaries' F1 score, with a tolerance of two pixels."""
+    class_weights: tuple[NonNegative, ...] | Literal["median_frequency", "enet"] | None = None
+    """Weights of the classes in cross_entropy and ohem: numbers in the order of the classes, or a rule by which they
+    are computed from the training masks."""
+    label_smoothing: Fraction = 0.0
+    """Share of the target that cross_entropy spreads over all classes."""
+    ohem_threshold: PositiveFraction = 0.7
+    """Pixels whose true class has a probability below this are hard, for ohem."""
+    ohem_min_kept: Fraction = 0.0625
+    """Smallest share of a batch's pixels that count as hard, for ohem."""
+
+    @model_validator(mode="after")
+    def _require_a_term(self) -> Self:
+        if not any((self.cross_entropy, self.ohem, self.dice, self.lovasz, self.boundary)):
+            raise ValueError("all terms are 0; give one a weight, such as cross_entropy: 1")
+        if self.class_weights is not None and not (self.cross_entropy or self.ohem):
+            raise ValueError("class_weights are of cross_entropy and ohem, which are 0; give one a weight or leave out")
+        if self.label_smoothing and not self.cross_entropy:
+            raise ValueError("label_smoothing is of cross_entropy, which is 0; give it a weight or leave out")
+        if isinstance(self.class_weights, tuple) and not any(self.class_weights):
+            raise ValueError("class_weights are all 0; then nothing is learned")
+        return self
+
+
+class TrainConfig(Section):
+    """Training."""
+
+    epochs: PositiveCount = 100
+    """Number of passes over the training images."""
+    steps: PositiveCount | None = None
+    """Number of optimizer steps, in place of epochs."""
+    minutes: Annotated[float, Field(gt=0, le=10**6)] | None = None
+    """Minutes that the whole run takes, in place of epochs. The first steps and an evaluation are rehearsed, and the
+    number of steps that fits is written into the run's config as steps, which counts from then on. warmup_steps is a
+    tenth of it at most."""
+    batch_size: BatchSize | Literal["auto"] = 16
+    """Number of images in an optimizer step, over all devices and all parts of the step. auto: as many as fit
+    into memory, a power of two for each part; at most 64 in all (16 on a processor) and an eighth of the training
+    images. The number is written into the run's config. lr stays as it is."""
+    accumulate: BatchSize = 1
+    """Number of parts in which a step's images go through the network, if they don't fit at once. Cross-entropy stays
+    the mean over the step; batch normalisation, ohem, dice, lovasz and boundary see one part at a time."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Optimizer of the weights."""
+    lr: Factor = 0.01
+    """Learning rate, before schedule and warm-up."""
+    backbone_lr: Factor = 1.0
+    """Factor on lr for the backbone."""
+    decoder_lr: Factor = 1.0
+    """Factor on lr for decoder and classifier."""
+    momentum: Fraction = 0.9
+    """Momentum of sgd; adamw has its own."""
+    weight_decay: NonNegative = 1e-4
+    """Weight decay."""
+    decay_all: bool = True
+    """Decay every parameter, as the authors do; false leaves out batch normalisation and biases."""
+    schedule: Literal["poly", "cosine", "step"] = "poly"
+    """How lr falls, step by step. poly: as (1 - progress)^power. cosine: along half a cosine. step: by the factor gamma
+    at each milestone."""
+    power: NonNegative = 0.9
+    """Exponent of the schedule poly."""
+    milestones: tuple[PositiveCount, ...] = ()
+    """Epochs at which lr falls, for the schedule step."""
+    gamma: PositiveFraction = 0.1
+    """Factor by which lr falls, for the schedule step."""
+    warmup_steps: Count = 0
+    """Number of steps at the start over which lr rises to its full value, from a hundredth of it."""
+    clip_norm: PositiveFloat | None = None
+    """Largest norm of the gradient of all parameters together. A larger gradient is scaled down to it."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of a moving average of the weights, which is then evaluated and kept: 0.999 averages over about 1000 steps.
+    Early in a run the average is over about a tenth of the steps so far."""
+    sync_batchnorm: bool = True
+    """On several CUDA devices, normalise over the images of all of them."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Precision to compute in. If the device lacks it, the nearest that it has is used, and printed."""
+    channels_last: bool = True
+    """Keep the channels of a pixel together in memory."""
+    compile: bool = False
+    """Compile the network for training: minutes at the start, faster steps."""
+    cuda_graph: bool = False
+    """Launch the kernels of a step as one CUDA graph, recorded at the first step, if there is one process. Faster if
+    the GPU waits for the processor: small crops, small networks, busy cores. A step's memory is kept between steps."""
+    deterministic: bool = False
+    """Give the same bits each time on CUDA too; on the CPU training does so anyway."""
+    device: str = "auto"
+    """Device to train on: auto (CUDA, else MPS, else the CPU) or a torch device."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of everything random: first weights, order of the images, augmentation."""
+    eval_every: PositiveCount = 1
+    """Number of epochs between evaluations on whole validation images; the last epoch is always evaluated."""
+    patience: Count = 0
+    """Number of evaluations in a row without a better mIoU after which the run ends; 0 for any number. With poly and
+    cosine, whose last steps are the smallest and often the best, leave it some room."""
+    report_every: PositiveCount = 10
+    """Number of steps between lines in metrics.jsonl."""
+    logger: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ("tensorboard",)
+    """Where numbers and pictures go besides the run's own files. All but tensorboard are extras, as in pip install
+    "segdla[wandb]". One that fails or is offline stops no run."""
+    save_every: PositiveCount = 500
+    """Number of steps between savings of the state that --resume starts from. It is saved at each evaluation and stop
+    too."""
+    skip_nonfinite: Count = 0
+    """Number of batches whose loss or gradient is not finite that are left out before the run gives up. Each step is
+    then checked, which takes a little time."""
+
+    @property
+    def images_per_step(self) -> int:
+        """The batch size, once it is a number."""
+        assert self.batch_size != "auto", "the batch size is chosen before it is asked for"
+        return self.batch_size
+
+    @property
+    def length(self) -> str:
+        """The key that says how long the run is, and its value, for messages."""
+        return f"train.steps (now {self.steps})" if self.steps else f"train.epochs (now {self.epochs})"
+
+    @model_validator(mode="after")
+    def _require_consistency(self) -> Self:
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError("schedule: step and milestones: [EPOCH, ...] go together; give both or neither")
+        if self.minutes and self.schedule == "step":
+            raise ValueError(
+                "milestones are epochs, and how many epochs minutes hold is not known; with minutes, set schedule to "
+                "poly or cosine"
+            )
+        if self.batch_size != "auto" and self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} is not accumulate ({self.accumulate}) equal parts")
+        return self
+
+
+class EvalConfig(Section):
+    """Evaluation and prediction."""
+
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (0.5, 0.75, 1.0, 1.25, 1.5)
+    """Scales of the image whose score maps are summed with --multiscale."""
+    merge: Literal["logprobs", "probs", "logits"] = "logprobs"
+    """What is summed over scales, mirrored images and windows: log-softmax (as the authors do), softmax or raw logits.
+    logprobs and logits choose the same classes."""
+    window: Size | Literal["auto", "whole"] = "auto"
+    """How much of an image the network sees at a time. [height, width]: overlapping windows of that many pixels.
+    whole: the whole image, whatever its size. auto: windows of 1024x2048 for images above 8.3 megapixels (at the
+    largest scale), else the whole image."""
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    """Share of a window that its neighbour covers too; there, one fades into the other."""
+    boundary_iou: bool = True
+    """Whether to measure the IoU of bands along the outlines too, which costs a few hundredths of the time."""
+    boundary_f: bool = False
+    """Whether to measure the F-score of outlines too: those within 0.8 % of the image's diagonal are right. It takes
+    several milliseconds a class on the processor."""
+    object_sizes: bool = False
+    """Whether to measure the IoU of small, medium and large objects too, where the data set tells objects apart."""
+    temperature: Factor | Literal["fitted"] | None = None
+    """Divisor of the logits before they become probabilities: above 1, the network is less sure; its classes stay.
+    fitted: the one that segdla test --fit-temperature wrote into the checkpoint. null: 1."""
+    low_memory: bool = False
+    """Keep the score maps of all scales at the output stride, instead of their sum at full size. The classes are the
+    same, in less memory at output strides 4 and 8."""
+    batch_size: BatchSize = 1
+    """Number of whole images that each device evaluates at a time."""
+    compile: bool = False
+    """Compile the network for prediction: a minute or more at the start, then faster for images of any size."""
+
+
+class Config(Section):
+    """Everything about a run. A config file holds only what differs from the defaults."""
+
+    data: Annotated[
+        ScenesConfig | CamVidConfig | CityscapesConfig | PublicConfig | FolderConfig | AnnotationsConfig,
+        Field(discriminator="dataset"),
+    ]
+    """The data set."""
+    model: ModelConfig = ModelConfig()
+    """The network."""
+    loss: LossConfig = LossConfig()
+    """The training loss."""
+    train: TrainConfig = TrainConfig()
+    """Training."""
+    eval: EvalConfig = EvalConfig()
+    """Evaluation and prediction."""
+
+    @model_validator(mode="after")
+    def _require_determinism_where_it_is_asked_for(self) -> Self:
+        if self.train.deterministic and "deformable" in (self.model.node, self.model.backbone_node):
+            raise ValueError(
+                "train.deterministic does not hold for deformable nodes, whose gradients CUDA sums in any order; set "
+                "it to false, or choose another model.node"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _require_images_to_validate_on(self) -> Self:
+        if self.train.patience and self.trains_on_val:
+            raise ValueError(
+                "train.patience waits for a better mIoU, which says nothing of images that are trained on; set it to "
+                "0, or data.train_on_val to false"
+            )
+        return self
+
+    @property
+    def trains_on_val(self) -> bool:
+        """True if the validation images are trained on too."""
+        return isinstance(self.data, FilesConfig) and self.data.train_on_val
+
+    @property
+    def sample_range(self) -> tuple[int, int] | None:
+        """The samples that are black and white in images of more than 8 bits; None for all of a file's bits."""
+        return self.data.sample_range if isinstance(self.data, FolderConfig | AnnotationsConfig) else None

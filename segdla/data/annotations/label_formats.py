@@ -1,0 +1,71 @@
+"""The formats of labels that are read. To add one, write a module like these, and give it a line in ``FORMATS``."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from segdla.data.annotations import (
+    binary_masks,
+    coco,
+    coco_panoptic,
+    cvat,
+    label_studio,
+    labelme,
+    pascal_voc,
+    roboflow_masks,
+    supervisely,
+    yolo,
+)
+from segdla.data.annotations.file_tree import FileTree
+from segdla.data.annotations.image_names import ImageNames
+from segdla.data.annotations.label_export import Export
+from segdla.errors import UserError
+
+
+class UnknownFormatError(UserError):
+    """Labels are of no format in the list; perhaps they are masks."""
+
+
+class Format(Protocol):
+    """A module of two functions."""
+
+    def recognise(self, tree: FileTree) -> bool:
+        """Return whether the files are of this format, by their content."""
+
+    def read(self, tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
+        """Return the labelled images among ``images``, of one subset at least.
+
+        Raises UserError if the files aren't of this format. A fault of one image is one of the export's problems, or
+        raised by the ``load`` of its entry.
+        """
+
+
+FORMATS: Mapping[str, Format] = {
+    "coco": coco,
+    "coco_panoptic": coco_panoptic,
+    "yolo": yolo,
+    "labelme": labelme,
+    "voc": pascal_voc,
+    "cvat": cvat,
+    "roboflow": roboflow_masks,
+    "label_studio": label_studio,
+    "supervisely": supervisely,
+    "binary_masks": binary_masks,
+}
+"""Formats by the names that ``data.format`` has."""
+
+
+def recognise_tree(tree: FileTree) -> str:
+    """Return the name of the format that the files are of. Raises UserError if it is not one alone, or none."""
+    names = [name for name, form in FORMATS.items() if form.recognise(tree)]
+    if len(names) == 1:
+        return names[0]
+    if names:
+        raise UserError(f"{tree.root} may be {' or '.join(names)}; say which: --format {names[0]}")
+    kinds = Counter(PurePosixPath(name).suffix.lower() for name in tree.names).most_common(3)
+    content = ", ".join(f"{count} {suffix}" for suffix, count in kinds) or "no file of labels"
+    raise UnknownFormatError(
+        f"{tree.root} ({content}) holds labels of no format that is known: {', '.join(FORMATS)}; if it is one, say "
+        f"which, to learn what is missing: --format {next(iter(FORMATS))}"
+    )

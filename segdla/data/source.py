@@ -1,0 +1,154 @@
+"""A data set, as training, evaluation and the doctor see it.
+
+``Source`` declares everything that a data set must provide, and shows how to write your own. Image and mask files are
+one (``pair_source.py``), exports of labelling tools and drawn scenes are others.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from segdla.data.labels import Color
+from segdla.data.wide_samples import SampleRange
+from segdla.errors import UserError
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Names and RGB colours by train id. Raises UserError if they are not equally many.
+
+    ``protocol`` says which of a data set's incompatible label sets this is. ``categories`` gives each class its group,
+    if the data set scores groups too.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[Color, ...]
+    protocol: str = ""
+    categories: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # A list would never equal the tuple in a checkpoint.
+        for field in ("names", "palette", "categories"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+        if len(self.names) != len(self.palette):
+            raise UserError(f"{len(self.names)} classes have {len(self.palette)} colours; give each class one colour")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class UnreadableImageError(UserError):
+    """An image file can't be read."""
+
+
+class UnreadableMaskError(UserError):
+    """A mask file can't be read."""
+
+
+class SizesDifferError(UserError):
+    """An image and its mask are not of one size."""
+
+
+class UnknownLabelsError(UserError):
+    """A mask holds a value or colour that isn't a class."""
+
+
+class Source(ABC):
+    """Images with their targets, by index. To add a data set, write a class like this one::
+
+        class Gradients(Source):
+            classes = Classes(("dark", "light"), ((0, 0, 0), (255, 255, 255)))
+
+            def __len__(self):
+                return 100
+
+            def name(self, index):
+                return f"gradient_{index}"
+
+            def read(self, index):
+                row = np.linspace(0, 2 * index, 64).astype(np.uint8)
+                image = np.broadcast_to(row[:, None], (48, 64, 3))
+                return image, (image[..., 0] > 99).astype(np.uint8)
+
+    and hand it in: ``segdla.train(config, source={"train": Gradients(), "val": Gradients()})``. The other attributes
+    and methods have defaults, which suit a source that is not read from files and has a public truth.
+
+    ``read`` is called from several threads and processes at once; a process that is not forked gets the source pickled.
+    The same index gives the same pair: randomness belongs to the augmentation.
+    """
+
+    classes: Classes
+    labelled: bool = True
+    """True if the truth is public. If it is not, every pixel of every target is ignored and nothing can be scored."""
+    problems: Sequence[str] = ()
+    """A message for each image that should be in the source but can't be, such as one without a mask."""
+    unused: Sequence[Path] = ()
+    """Mask files that belong to no image."""
+    goes_by_ids: bool = False
+    """True if masks are files whose label ids are read, whatever colours a palette gives them."""
+    sample_range: SampleRange | None = None
+    """The samples that are black and white in image files of more than 8 bits; None stands for all of their bits."""
+    has_server: bool = False
+    """True if predictions can be submitted to the data set's server (``segdla test --submission``)."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Return a name that no other image of the source has; it also names the files made from the image."""
+
+    @abstractmethod
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return an RGB image (H,W,3) and its target (H,W) of train ids and ``IGNORE_INDEX``, both uint8.
+
+        Raises UserError if the image or its mask can't be read.
+        """
+
+    def target(self, index: int) -> np.ndarray:
+        """Return the target alone; override it if that is faster than reading the image too."""
+        return self.read(index)[1]
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return the image file that ``read`` reads, and the mask file if there is one; nothing if it reads none."""
+        return ()
+
+    def image_path(self, index: int) -> Path | None:
+        """Return where the image is, perhaps in an archive; None if it is read from no file."""
+        return next(iter(self.files(index)), None)
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        """Return the image's (height, width); override it if a header tells."""
+        height, width = self.target(index).shape
+        return height, width
+
+    def inputs(self, index: int) -> tuple[Path, ...]:
+        """Return the files whose change may change what ``read`` gives."""
+        return self.files(index)
+
+    def cache_key(self, index: int) -> str:
+        """Return a text of all else that ``read`` depends on; none if the pair is not to be cached."""
+        return ""
+
+    def group(self, index: int) -> str:
+        """Return a name that this image shares with those that resemble it, such as its neighbours in a video.
+
+        How sure a score is depends on the number of groups. By default each image is a group of its own.
+        """
+        return self.name(index)
+
+    def official_truths(self) -> Mapping[str, Path]:
+        """Return the mask files that the data set's own evaluator reads, by name; empty if it has no evaluator."""
+        return {}
+
+    def objects(self, index: int) -> np.ndarray | None:
+        """Return an id (H,W) for each pixel's object, 0 where there is none; None if objects are not told apart."""
+        return None
+
+    def joined(self, other: "Source") -> "Source":
+        """Return a source of the images of both. Raises UserError if they can't be trained on together."""
+        raise UserError(f"a {type(self).__name__} can't be joined with another source; leave data.train_on_val out")

@@ -1,0 +1,82 @@
+"""The formats by name: write a network in one, and open a file of one."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from segdla.checkpoints.checkpoint import Card
+from segdla.errors import UserError
+from segdla.export import onnx_file, openvino_file, torch_file
+from segdla.export.graph import Exported, Graph, any_size
+from segdla.models.dlaseg import DLASeg
+
+
+class Format(Protocol):
+    """The interface of a format module; to add a format, write its module and add its line to ``FORMATS``."""
+
+    SUFFIX: str
+    WRITES: tuple[str, ...]  # the suffixes of all its files
+    INT8: bool  # whether it has convolutions in 8 bits
+
+    def write(
+        self, program: ExportedProgram, card: str, path: Path, calibration: Iterable[np.ndarray] | None, /
+    ) -> None:
+        """Write a program with its card, in int8 if there is calibration. Raises UserError if packages are missing."""
+
+    def read(self, path: Path, device: torch.device, /) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:
+        """Return a function from images to logits, the card, and the device that computes. May raise anything."""
+
+
+FORMATS: dict[str, Format] = {"onnx": onnx_file, "openvino": openvino_file, "torch": torch_file}
+
+
+def is_exported(path: Path) -> bool:
+    """Return whether a file is an exported network, by its suffix."""
+    return any(path.suffix == module.SUFFIX for module in FORMATS.values())
+
+
+def write_file(
+    network: DLASeg,
+    card: Card,
+    path: Path,
+    kind: str,
+    calibration: Iterable[np.ndarray] | None = None,
+    arithmetic: str = "",
+) -> None:
+    """Write a network, on the CPU, in one of ``FORMATS``; its convolutions are in int8 if there is ``calibration``.
+
+    ``calibration`` are RGB images (H,W,3) uint8 like those that the network will see. ``arithmetic`` is that of
+    ``int8_arithmetic``, if the file is scored before it is kept.
+
+    Raises UserError if the format's packages are missing.
+    """
+    assert calibration is None or FORMATS[kind].INT8, f"no int8 in {kind}"
+    values = json.loads(card.to_json())
+    values |= {"stride": network.output_stride, "precision": "fp32" if calibration is None else "int8"}
+    if arithmetic:
+        values["arithmetic"] = arithmetic
+    FORMATS[kind].write(any_size(Graph(network)), json.dumps(values), path, calibration)
+
+
+def open_file(path: Path, device: torch.device) -> Exported:
+    """Open an exported file on a device, or on the CPU if its runtime can't use that device.
+
+    Raises UserError if segdla has not exported it.
+    """
+    module = next(module for module in FORMATS.values() if path.suffix == module.SUFFIX)
+    try:
+        logits_of, text, computes_on = module.read(path, device)
+        values = json.loads(text)
+        card, arithmetic = Card.from_json(text), values.get("arithmetic", "")
+        return Exported(logits_of, values["stride"], values["precision"], card, computes_on, arithmetic)
+    except (ImportError, UserError):
+        raise
+    except Exception as error:  # each runtime has errors of its own for a file that is cut short or foreign
+        words = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is not a file that segdla exported ({words}); export the network again") from error

@@ -1,0 +1,78 @@
+"""From the config to an export, which is calibrated and scored on images of the config's data set."""
+
+from pathlib import Path
+
+import torch
+
+from segdla.checkpoints.checkpoint import Card
+from segdla.config import Config
+from segdla.data.from_config import open_split, whole_images
+from segdla.data.labels import IGNORE_INDEX
+from segdla.data.source import Source
+from segdla.data.subset import evenly_spaced
+from segdla.errors import UserError
+from segdla.evaluation.confusion import ConfusionMatrix
+from segdla.evaluation.count import count_batches
+from segdla.evaluation.evaluator import Prediction
+from segdla.export.formats import FORMATS
+from segdla.export.write import MOST_LOST, Export, Scorer, export, require_unused
+from segdla.inference.from_config import Predictor
+from segdla.inference.predictors import LogitsOf
+from segdla.machine.terminal import progress, say
+from segdla.models.dlaseg import DLASeg
+
+NUM_CALIBRATION = 64
+"""Training images from which int8 takes the ranges of activations."""
+_CPU = torch.device("cpu")
+
+
+def export_network(
+    network: DLASeg,
+    card: Card,
+    config: Config,
+    path: Path,
+    kind: str,
+    *,
+    int8: bool = False,
+    num_images: int = 20,
+    max_drop: float = 2.0,
+) -> Export:
+    """Write a network, on the CPU, and keep the file if it computes the same.
+
+    It is scored on ``num_images`` validation images, if there are any. With ``int8`` it may lose ``max_drop`` points of
+    mIoU.
+
+    Raises UserError if the file exists or is not kept.
+    """
+    if int8 and not FORMATS[kind].INT8:
+        able = " and ".join(name for name, module in FORMATS.items() if module.INT8)
+        raise UserError(f"int8 is for {able}, not for {kind}")
+    if not max_drop >= 0:
+        raise UserError(f"max_drop (--max-drop) is {max_drop}: give a number of points from 0 on")
+    require_unused(path, kind)  # before data are opened
+    calibration = None
+    if int8:
+        images = evenly_spaced(open_split(config, "train"), NUM_CALIBRATION)
+        calibration = (images.read(index)[0] for index in progress(range(len(images)), "calibrating"))
+    scorer = None
+    try:
+        scorer = _scorer(config, evenly_spaced(open_split(config, "val"), num_images))
+    except UserError as error:
+        say(f"not scored: {error}")
+    allowed = max_drop if int8 else MOST_LOST
+    return export(network, card, path, kind, calibration=calibration, max_drop=allowed, scorer=scorer)
+
+
+def _scorer(config: Config, images: Source) -> Scorer:
+    """Return the scorer on labelled images. Raises UserError if there is no labelled pixel in them."""
+    if not any((images.target(index) != IGNORE_INDEX).any() for index in range(len(images))):
+        raise UserError(f"no labelled pixel in {len(images)} validation images")
+
+    def mean_iou(logits_of: LogitsOf, stride: int) -> float:
+        predictor = Predictor(logits_of, stride, config.eval)
+        confusion = ConfusionMatrix(len(images.classes))
+        batches = progress(whole_images(config, images, _CPU), "scoring")
+        count_batches(lambda batch: Prediction(predictor.class_ids(batch)), batches, [confusion], _CPU)
+        return confusion.scores(images.classes.names).mean_iou
+
+    return Scorer(mean_iou, len(images))

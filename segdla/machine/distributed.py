@@ -1,0 +1,137 @@
+"""The few lines around torch.distributed: ranks, sums and decisions that all processes of a command share.
+
+``torchrun`` starts the same command once a device. In a single process every function here is right too, and free.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from segdla.errors import PeerError, UserError
+from segdla.machine.terminal import say
+
+Result = TypeVar("Result")
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def launched() -> bool:
+    """Return whether torchrun started this process, as one of several."""
+    return "LOCAL_RANK" in os.environ
+
+
+@contextmanager
+def process_group(patience: timedelta | None = None) -> Iterator[None]:
+    """Join the other processes of this command, if torchrun started several, until the context ends.
+
+    Tensors on the host travel by gloo, those on CUDA devices by NCCL. ``patience`` is how long a process waits for the
+    others, if torch's half an hour is too short. (If one dies, torchrun notices at once.)
+    """
+    if not launched():
+        yield
+        return
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=patience)
+    yield
+    dist.destroy_process_group()  # not after an error: it could wait for processes that wait for this one
+
+
+def local_rank() -> int:
+    """Return this process's number on its machine, which is its device's."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def rank() -> int:
+    """Return this process's number among all."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Return the number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Return whether this is the process that writes and prints."""
+    return rank() == 0
+
+
+def total(counts: Tensor) -> Tensor:
+    """Sum over all processes, in place."""
+    if world_size() > 1:
+        dist.all_reduce(counts)
+    return counts
+
+
+def highest(number: int) -> int:
+    """Return the highest of the processes' numbers. It travels between the hosts and waits for no device."""
+    if world_size() == 1:
+        return number
+    result = torch.tensor(number)
+    dist.all_reduce(result, dist.ReduceOp.MAX)
+    return int(result)
+
+
+def gathered(value: Any) -> list[Any]:
+    """Return every process's value, by rank."""
+    if world_size() == 1:
+        return [value]
+    values = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def on_main(work: Callable[[], Result]) -> Result:
+    """Run ``work`` in the main process alone and return its result in every process; all wait for it.
+
+    Raises its UserError, and PeerError in the other processes.
+    """
+    if world_size() == 1:
+        return work()
+    highest(0)  # a barrier between the hosts; torch's own is between the devices, which may not be chosen yet
+    message: list[Any] = [None]
+    if is_main():
+        try:
+            message = [work()]
+        except UserError as error:
+            dist.broadcast_object_list([PeerError(str(error))])
+            raise
+    dist.broadcast_object_list(message)
+    if isinstance(message[0], PeerError):
+        raise message[0]
+    return message[0]
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the main one's buffers: running statistics differ, as each process has its own images."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def replicated(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return the model with gradients that are averaged over the processes."""
+    if world_size() == 1:
+        return model
+    return DistributedDataParallel(
+        model, device_ids=[device.index] if device.type == "cuda" else None, gradient_as_bucket_view=True
+    )
+
+
+def with_synchronised_batchnorm(model: Module, device: torch.device) -> Module:
+    """Return the model with batch normalisation over the images of all processes, or say that the device has none."""
+    if world_size() > 1 and device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if world_size() > 1 and is_main():
+        say(f"{device} has no synchronised batch normalisation: each process has that of its own images")
+    return model
+
+
+def unsynchronised(model: nn.Module) -> AbstractContextManager:
+    """Keep the gradients of a ``replicated`` model in this process; a later pass averages them with its own."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()

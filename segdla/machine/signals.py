@@ -1,0 +1,57 @@
+"""Signals that ask a process to end: Ctrl-C, kill, and a terminal that goes away."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+HANG_UP = getattr(signal, "SIGHUP", None)
+"""The signal of a terminal that goes away; None on Windows."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, raised where Ctrl-C raises KeyboardInterrupt, so that everything ends in order."""
+
+    def __init__(self, number: int):
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.status = 128 + number  # of a process that ends so, as shells count
+
+
+def ending_signals() -> list[int]:
+    """Return the signals that ask this process to end; SIGHUP isn't among them if it is ignored, as under nohup."""
+    heeds_hang_up = HANG_UP is not None and signal.getsignal(HANG_UP) != signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([HANG_UP] if heeds_hang_up and HANG_UP is not None else [])]
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """While entered, let the first SIGTERM or SIGHUP raise Terminated; worker processes then end with their owners.
+
+    A second SIGTERM acts as it did before. A second SIGHUP is ignored: a shell and the kernel both send one when a
+    terminal goes away.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+    previous: dict[int, Any] = {}
+
+    def end(number: int, frame: Any) -> None:
+        if os.getpid() != owner:  # a forked process, which this context is not for
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        for other, handler in previous.items():
+            signal.signal(other, signal.SIG_IGN if other == HANG_UP else handler)
+        raise Terminated(number)
+
+    for number in ending_signals():
+        if number != signal.SIGINT:  # Python raises KeyboardInterrupt itself
+            previous[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,116 @@
+"""Images and videos to predict, as words of a command line name them."""
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from segdla.data.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES, walk_images
+from segdla.errors import UserError
+
+
+class Input(NamedTuple):
+    """A file to predict, and the name of its outputs, without a suffix.
+
+    The path is text, because a million inputs take less memory so.
+    """
+
+    path: str
+    name: str
+
+    @property
+    def is_video(self) -> bool:
+        """True if the file is named like a video."""
+        return Path(self.path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_inputs(
+    words: Sequence[str], lines: Iterable[bytes] = (), is_output: Callable[[Path], bool] = lambda _: False
+) -> list[Input]:
+    """Return the files that words name, each once, in their order; ``-`` stands for the paths in ``lines``.
+
+    The outputs of a file are named by its own name. In a folder or a glob, they are named by its path inside; in a
+    list, by its path as listed. Folders with earlier outputs are left out, unless a word names one.
+
+    Raises UserError if a word names nothing, or the outputs of two files would have one name.
+    """
+    is_output = cache(is_output)
+    inputs: dict[tuple[str, bool], Input] = {}
+    for word in words:
+        for entry in _listed(lines) if word == "-" else _named(word, is_output):
+            other = inputs.setdefault((entry.name, entry.is_video), entry)
+            if Path(other.path) != Path(entry.path):
+                raise _same_name(other, entry)
+    if not inputs:
+        raise UserError("no paths on stdin; list one a line, as find does")
+    return list(inputs.values())
+
+
+def _same_name(one: Input, two: Input) -> UserError:
+    first, second = Path(one.path), Path(two.path)
+    output = f"{two.name}.{'mp4' if two.is_video else 'png'}"
+    if first.with_suffix("") == second.with_suffix(""):
+        remedy = f"one kind at a time, as by '{second.parent}/*{second.suffix}'"
+    else:
+        remedy = "the folder both are in"
+    return UserError(
+        f"{one.path} and {two.path} would both become {output}; name {remedy}, or give each an --output of its own"
+    )
+
+
+def _named(word: str, is_output: Callable[[Path], bool]) -> Iterator[Input]:
+    path = Path(word)
+    if not word:
+        raise UserError("an input is empty; for all images in this folder write .")
+    if os.path.isdir(word):  # noqa: PTH112 (Path's own fails where the word can't be a path at all)
+        files, base = _inside(path, is_output), path
+        complaint = f"no images or videos in {word} ({', '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))})"
+    elif os.path.isfile(word):  # noqa: PTH113
+        yield Input(word, path.stem)
+        return
+    else:
+        base = Path(*_before_wildcards(path))
+        files = _matches(word, base, is_output)
+        complaint = f"no image, video, folder or match for {word}"
+    file = None
+    for file in files:
+        yield Input(str(file), str(file.relative_to(base).with_suffix("")))
+    if file is None:
+        raise UserError(complaint)
+
+
+def _inside(folder: Path, is_output: Callable[[Path], bool]) -> Iterator[Path]:
+    for path in walk_images(folder, is_output, IMAGE_SUFFIXES | VIDEO_SUFFIXES):
+        if not is_output(path):
+            yield path
+
+
+def _matches(pattern: str, base: Path, is_output: Callable[[Path], bool]) -> Iterator[Path]:
+    for match in map(Path, sorted(glob.glob(pattern, recursive=True))):
+        folders = [match, *match.parents]
+        if any(is_output(folder) for folder in folders[: folders.index(base)]):
+            continue
+        if match.is_dir():
+            yield from _inside(match, is_output)
+        elif match.is_file():
+            yield match
+
+
+def _listed(lines: Iterable[bytes]) -> Iterator[Input]:
+    for text in (os.fsdecode(part).rstrip("\r\n") for line in lines for part in line.split(b"\0")):  # find's -print0
+        if text.strip():
+            path = Path(text)
+            # With .. in it, the name would lead out of the folder of outputs.
+            parts = [part for part in path.relative_to(path.anchor).parts if part != ".."]
+            if not parts:
+                raise UserError(f"{text} is a folder; list files, as find -type f does")
+            yield Input(text, str(Path(*parts).with_suffix("")))
+
+
+def _before_wildcards(path: Path) -> Iterator[str]:
+    for part in path.parts:
+        if glob.has_magic(part):
+            return
+        yield part

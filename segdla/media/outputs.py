@@ -1,0 +1,245 @@
+"""The outputs of predictions: ``KIND/NAME.png`` of an image, ``KIND/NAME.mp4`` of a video, and a legend.
+
+Polygons are in the files that their format has; ``label_outputs.py`` writes them.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from segdla.data.image_writer import write_image, write_palette
+from segdla.errors import UserError, one_line
+from segdla.machine.files import partial_path, put_in_place
+from segdla.machine.threads import Background
+from segdla.media.inputs import Input
+from segdla.media.video import VideoWriter
+from segdla.visualize import beside, colorize, legend, tint, tinted_classes, with_legend
+
+if TYPE_CHECKING:  # its import would delay --help
+    from segdla.media.label_outputs import LabelOutputs
+
+KINDS = {
+    "ids": "PNGs whose pixels are class ids; of a video, one a frame in NAME.frames/",
+    "color": "PNGs with a palette: coloured to look at, and their pixels are the ids",
+    "overlay": "the colours over the image, but for the background's, with a legend where there is room",
+    "side-by-side": "image, overlay and legend",
+}
+"""Kinds of pictures."""
+POLYGONS = {
+    "coco": "polygons, one JSON of all images (COCO)",
+    "yolo": "polygons, a text file for each image, and data.yaml",
+    "labelme": "polygons, a JSON file for each image (Labelme)",
+    "cvat": "polygons, one XML of all images (CVAT for images)",
+}
+"""Kinds of labels, by the format's name; ``label_outputs.py`` writes them."""
+LEGEND = "legend.png"
+_MARK = ".segdla-output"
+
+
+def is_output(path: Path) -> bool:
+    """Return True for a folder of one kind of outputs or their legend; other files beside these are anybody's."""
+    return path.name in (*KINDS, *POLYGONS, LEGEND) and (path.parent / _MARK).exists()
+
+
+def latest(usual: Path) -> Path | None:
+    """Return the folder that outputs last went to: ``usual`` or ``usual`` with a number; None if there is none."""
+    marks = [folder / _MARK for folder in (usual, *usual.parent.glob(f"{usual.name}-*")) if (folder / _MARK).exists()]
+    return max(marks, key=lambda mark: mark.stat().st_mtime_ns).parent if marks else None
+
+
+@dataclass(frozen=True)
+class Output:
+    """A folder of outputs, their kinds and their looks."""
+
+    folder: Path
+    kinds: Sequence[str]
+    classes: Sequence[str]
+    palette: Sequence[tuple[int, int, int]]
+    legend: bool = True
+    labels: "LabelOutputs | None" = None  # that are written too
+
+    def paths(self, entry: Input) -> dict[str, Path]:
+        """Return the output files of an input by kind; the class ids of a video are a folder."""
+        usual = ".mp4" if entry.is_video else ".png"
+        suffixes = {"ids": ".frames"} if entry.is_video else {}
+        paths = {kind: self.folder / kind / f"{entry.name}{suffixes.get(kind, usual)}" for kind in self.kinds}
+        return paths | (self.labels.paths(entry) if self.labels else {})
+
+    def require_no_overwriting(self, inputs: Sequence[Input]) -> None:
+        """Raise UserError if an output would overwrite an input or a folder with one, or the legend another file."""
+        if (self.folder / LEGEND).exists() and not is_output(self.folder / LEGEND):
+            raise UserError(f"{self.folder / LEGEND} would be overwritten by the legend; choose another --output")
+
+        @cache
+        def real(folder: Path) -> Path:
+            return Path(os.path.realpath(folder))
+
+        folders = {real(Path(entry.path).parent) for entry in inputs}
+        above = {folder for inmost in folders for folder in (inmost, *inmost.parents)}
+        threats: dict[Path, Path] = {}  # outputs that would overwrite something, by their real path
+        for path in (path for entry in inputs for path in self.paths(entry).values()):
+            folder = real(path.parent)
+            if folder / path.name in above or (folder in folders and os.path.lexists(path)):
+                threats[folder / path.name] = path
+        for path in (Path(entry.path) for entry in inputs) if threats else ():
+            folder = real(path.parent)
+            if output := next(filter(None, map(threats.get, (folder / path.name, folder, *folder.parents))), None):
+                raise UserError(f"{output} would be written over {path}; choose another --output")
+
+    def begin(self, new: bool, resume: bool = False) -> bool:
+        """Make the folder and mark it for ``is_output``; return True if there was none before.
+
+        Raises UserError if it can't be made, has to be ``new`` and is not, or if labels of other classes are in it that
+        are to be resumed.
+        """
+        is_new = not self.folder.exists()
+        mark = self.folder / _MARK
+        try:
+            self.folder.mkdir(parents=True, exist_ok=not new)
+            mark.touch()
+            if self.labels:
+                before, classes = mark.read_text(encoding="utf-8") if resume else "", json.dumps(self.classes)
+                if before not in ("", classes):
+                    raise UserError(
+                        f"{self.folder} holds labels by a network of other classes, {one_line(before, 80)}; choose "
+                        "another --output, or leave out --skip-existing"
+                    )
+                mark.write_text(classes, encoding="utf-8")
+        except FileExistsError:
+            reason = (
+                "was made by another program just now; run it again" if new else "is a file; choose another --output"
+            )
+            raise UserError(f"{self.folder} {reason}") from None
+        except OSError as error:
+            raise UserError(f"cannot write {self.folder}: {error.strerror}; choose another --output") from error
+        return is_new
+
+    def abandon(self, is_new: bool) -> None:
+        """Remove the mark if there are no outputs, and the folder too if ``begin`` made it."""
+        if [*self.folder.iterdir()] == [self.folder / _MARK]:
+            (self.folder / _MARK).unlink()
+            if is_new:
+                self.folder.rmdir()
+
+    def is_there(self, entry: Input) -> bool:
+        """Return True if all outputs of an input exist."""
+        return all(os.path.exists(path) for path in self.paths(entry).values())  # noqa: PTH110 (false of impossible names)
+
+    def picture(self, kind: str, image: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+        """Draw an image (H,W,3) and its class ids (H,W) as any kind but ids: RGB (H,W,3), side by side wider."""
+        if kind == "color":
+            return colorize(class_ids, self.palette)
+        blend = tint(image, class_ids, self.classes, self.palette)
+        picture = blend if kind == "overlay" else np.hstack([image, blend])
+        if not self.legend:
+            return picture
+        classes = tinted_classes(self.classes, self.palette)
+        return with_legend(picture, *classes) if kind == "overlay" else beside(picture, legend(*classes))
+
+    def write(self, entry: Input, image: np.ndarray, class_ids: np.ndarray) -> None:
+        """Write the outputs of an image. Raises UserError if one can't be written."""
+        for kind, path in self.paths(entry).items():
+            match kind:
+                case "ids":
+                    write_image(path, class_ids)
+                case "color":
+                    write_palette(path, class_ids, self.palette)
+                case _ if self.labels and kind in self.labels.kinds:
+                    self.labels.write(kind, entry, class_ids)
+                case _:
+                    write_image(path, self.picture(kind, image, class_ids))
+
+    def write_legend(self) -> None:
+        """Write the legend. Raises UserError if it can't be written."""
+        write_image(self.folder / LEGEND, legend(self.classes, self.palette))
+
+
+class VideoOutput:
+    """The outputs of a video, each written by a thread of its own.
+
+    A context: they are put in place at its end, and deleted if it ends by an error. Raises UserError if one can't be
+    written.
+    """
+
+    def __init__(self, output: Output, entry: Input, rate: float):
+        self._files = [
+            _Frames(path) if kind == "ids" else _Video(output, kind, path, rate)
+            for kind, path in output.paths(entry).items()
+        ]
+        self._threads = ExitStack()
+        self._backgrounds = [self._threads.enter_context(Background(threads=1, waiting=4)) for _ in self._files]
+
+    def write(self, image: np.ndarray, class_ids: np.ndarray) -> None:
+        """Add a frame (H,W,3) and its class ids (H,W)."""
+        for background, file in zip(self._backgrounds, self._files, strict=True):
+            background.do(file.write, image, class_ids)
+
+    def __enter__(self) -> "VideoOutput":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        keep = False
+
+        def close(file: "_Video | _Frames") -> None:
+            file.close(keep)
+
+        with ExitStack() as closing:  # closes each file, even if another can't be closed
+            for file in self._files:
+                closing.callback(close, file)
+            self._threads.__exit__(kind, error, traceback)  # raises the error of a thread
+            keep = error is None
+
+
+class _Video:
+    """A video of one kind."""
+
+    def __init__(self, output: Output, kind: str, path: Path, rate: float):
+        self._output = output
+        self._kind = kind
+        self._writer = VideoWriter(path, rate)
+
+    def write(self, image: np.ndarray, class_ids: np.ndarray) -> None:
+        self._writer.write(self._output.picture(self._kind, image, class_ids))
+
+    def close(self, keep: bool) -> None:
+        self._writer.close(keep)
+
+
+class _Frames:
+    """A folder of numbered PNGs, which has another name until it is closed and then replaces an earlier one.
+
+    Raises UserError if the earlier one holds anything else.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        foreign = next((file for file in path.glob("*") if not re.fullmatch(r"\d+\.png|\..*", file.name)), None)
+        if foreign is not None:
+            raise UserError(f"{foreign} would be deleted, for {path} is made anew; move it or choose another --output")
+        self._partial = partial_path(path)
+        self._count = 0
+        shutil.rmtree(self._partial, ignore_errors=True)  # of a process that was killed
+
+    def write(self, image: np.ndarray, class_ids: np.ndarray) -> None:
+        write_image(self._partial / f"{self._count:07}.png", class_ids)
+        self._count += 1
+
+    def close(self, keep: bool) -> None:
+        try:
+            shutil.rmtree(self._path if keep else self._partial, ignore_errors=True)
+            if keep:
+                put_in_place(self._partial, self._path)
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror}; choose another place") from error

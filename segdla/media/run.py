@@ -1,0 +1,119 @@
+"""Predict files: reading, computing and writing at the same time, in memory that does not grow with their number."""
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import astuple, dataclass
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+
+from segdla.data.images import read_image
+from segdla.data.wide_samples import SampleRange
+from segdla.errors import UserError
+from segdla.machine.threads import Background, ahead, usable_processors
+from segdla.media.inputs import Input
+from segdla.media.outputs import Output, VideoOutput
+from segdla.media.video import VideoReader
+
+Predict = Callable[[np.ndarray], np.ndarray]  # from an image (H,W,3) uint8 to class ids (H,W) uint8
+Tick = Callable[[int, int], None]
+
+
+@dataclass
+class Tally:
+    """The number of inputs that were predicted, that failed and that were there already; of videos, the frames too."""
+
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    frames: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+    def __str__(self) -> str:
+        parts = [f"{self.done} of {self.done + self.failed + self.skipped} segmented"]
+        parts += [f"{self.frames} frames of video"] * bool(self.frames)
+        parts += [f"{self.skipped} there already"] * bool(self.skipped)
+        return ", ".join(parts + [f"{self.failed} failed"] * bool(self.failed))
+
+    @property
+    def status(self) -> int:
+        """The exit status of a command: 1 if some inputs failed, 2 if all did."""
+        return 0 if not self.failed else 1 if self.done or self.skipped else 2
+
+
+def predict_files(
+    inputs: Iterable[Input],
+    predict: Predict,
+    output: Output,
+    complain: Callable[[UserError], None],
+    tick: Tick,
+    skip_existing: bool = False,
+    sample_range: SampleRange | None = None,
+) -> Tally:
+    """Predict each input and write its outputs.
+
+    If an input can't be read or predicted, ``complain`` is called with the error and the rest continues. ``tick(done,
+    more)`` is called as images and frames are done; ``more`` is the number of a video's frames beyond the first.
+    ``sample_range`` is of images of more than 8 bits a sample.
+
+    Raises UserError if an image's outputs can't be written.
+    """
+    tally, threads = Tally(), _threads()
+    contents = ahead(lambda entry: _open(entry, output, skip_existing, sample_range), inputs, threads, 2 * threads)
+    with closing(contents), Background(threads, threads) as writing:
+        for entry, future in contents:
+            class_ids = None
+            try:
+                content = future.result()
+                if isinstance(content, VideoReader):
+                    tally.frames += _predict_video(content, entry, predict, output, tick)
+                elif content is not None:
+                    class_ids = predict(content)
+            except UserError as error:
+                complain(error)
+                tally.failed += 1
+            else:
+                tally.skipped += content is None
+                tally.done += content is not None
+                if isinstance(content, np.ndarray):
+                    writing.do(output.write, entry, content, class_ids)
+            tick(1, 0)
+    return tally
+
+
+def _open(
+    entry: Input, output: Output, skip_existing: bool, sample_range: SampleRange | None
+) -> np.ndarray | VideoReader | None:
+    """Return the image, the opened video, or None if its outputs are there already."""
+    if skip_existing and output.is_there(entry):
+        return None
+    return VideoReader(Path(entry.path)) if entry.is_video else read_image(Path(entry.path), sample_range)
+
+
+def _predict_video(video: VideoReader, entry: Input, predict: Predict, output: Output, tick: Tick) -> int:
+    """Predict a video frame by frame; return the number of frames. Raises UserError if there are too few."""
+    expected, count = max(1, video.num_frames), 0
+    tick(0, expected - 1)
+    frames = ahead(lambda _: video.read(), repeat(None), threads=1)
+    with closing(video), closing(frames), VideoOutput(output, entry, video.rate) as writing:
+        for _, future in frames:
+            image = future.result()
+            if image is None:
+                break
+            writing.write(image, predict(image))
+            count += 1
+            tick(count < expected, 0)  # the last one is the input's own
+        if not count:
+            raise UserError(f"{entry.path}: none of its frames can be decoded; replace or remove it")
+    tick(0, min(0, count - expected))
+    if count < 0.9 * expected:  # some formats only estimate how many they hold
+        raise UserError(f"{entry.path} breaks off after {count} of {expected} frames, and so does what was made of it")
+    return count
+
+
+def _threads() -> int:
+    """Return the number of threads that read, and of those that write: this process's share of the processors."""
+    return max(2, min(8, usable_processors()))

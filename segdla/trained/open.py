@@ -1,0 +1,140 @@
+"""Open a trained network: a run, a checkpoint or an exported file, whatever computes it."""
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from segdla.checkpoints.checkpoint import Card, Checkpoint, read_checkpoint
+from segdla.checkpoints.find import Found, find_checkpoint
+from segdla.config import Config, parse
+from segdla.data.source import Classes
+from segdla.errors import UserError
+from segdla.export.formats import is_exported, open_file
+from segdla.inference.from_config import Predictor
+from segdla.inference.predictors import LogitsOf
+from segdla.machine.device import Machine, choose_device, compiled, in_precision, start
+from segdla.models.dlaseg import DLASeg
+from segdla.models.fold import folded, for_prediction
+from segdla.models.from_config import build_network, memory_format
+from segdla.models.weights import load_weights
+
+WindowSetting = tuple[int, int] | Literal["auto", "whole"]
+"""(height, width) of overlapping windows; ``whole``: no windows; ``auto``: windows for large images only."""
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained network, whatever computes it.
+
+    ``logits_of`` takes images (B,3,H,W), RGB in 0..255, on ``device``, and gives float32 logits (B,C,h,w) at ``stride``
+    of the images padded at the bottom and the right. ``model`` is the network behind it; None if a runtime computes.
+    ``overrides`` were applied to the config; ``own_model`` is the network that the caller handed in, untouched.
+    """
+
+    logits_of: LogitsOf
+    stride: int
+    config: Config
+    card: Card
+    origin: Found
+    machine: Machine
+    overrides: Mapping[str, Any]
+    model: DLASeg | None = None
+    own_model: DLASeg | None = None
+
+    def __post_init__(self) -> None:
+        if self.config.eval.temperature == "fitted" and self.card.temperature is None:
+            raise UserError(
+                f"{self.path} has no fitted temperature; let segdla test --fit-temperature fit it, or leave "
+                "eval.temperature out"
+            )
+
+    @property
+    def temperature(self) -> float:
+        """The divisor of the logits: the config's, or the one that was fitted; 1 without either."""
+        setting = self.config.eval.temperature
+        return (self.card.temperature if setting == "fitted" else setting) or 1.0
+
+    @property
+    def path(self) -> Path:
+        """The file that holds the network."""
+        return self.origin.path
+
+    @property
+    def device(self) -> torch.device:
+        """The device that it computes on."""
+        return self.machine.device
+
+    @property
+    def classes(self) -> Classes:
+        """The classes that it knows."""
+        return self.card.classes
+
+    def predictor(self, scales: tuple[float, ...] = (1.0,), flip: bool = False) -> Predictor:
+        """Return a predictor that sums over scales and, with ``flip``, over mirrored images."""
+        return Predictor(self.logits_of, self.stride, self.config.eval, scales, flip, self.temperature)
+
+
+def open_trained(
+    checkpoint: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "auto",
+    runs: Path = Path("runs"),
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    as_trained: bool = False,
+    for_photographs: bool = False,
+    model: DLASeg | None = None,
+) -> TrainedNetwork:
+    """Open a run, a checkpoint or an exported file; without a name, the default of ``find_checkpoint``.
+
+    ``overrides`` change its config. With ``as_trained`` a checkpoint's network computes as it did in training; else in
+    its fastest form, in which near ties may change sides. ``model`` takes the place of the network that the config
+    describes; it is copied, and the copy gets the checkpoint's weights.
+
+    Raises UserError if the network is missing or something does not fit.
+    """
+    origin = find_checkpoint(checkpoint, runs, for_photographs=for_photographs)
+    overrides = overrides or {}
+    chosen = choose_device(device)
+    if is_exported(origin.path):
+        return _open_exported(origin, chosen, overrides)
+    content = read_checkpoint(origin.path)
+    config = parse(content.card.config, overrides, source=str(origin.path))
+    machine = start(chosen, config.train.precision)
+    network = restored(content, config, machine.device, copy.deepcopy(model))
+    if not as_trained:
+        network = network.to(memory_format=torch.channels_last)
+        network = folded(network) if config.eval.compile else for_prediction(network, machine.device, machine.precision)
+    forward = compiled(network.logits, machine.device, dynamic=True) if config.eval.compile else network.logits
+    logits_of = in_precision(forward, machine.device, machine.precision)
+    stride, card = network.output_stride, content.card
+    return TrainedNetwork(logits_of, stride, config, card, origin, machine, overrides, network, model)
+
+
+def restored(checkpoint: Checkpoint, config: Config, device: torch.device, model: DLASeg | None = None) -> DLASeg:
+    """Return a checkpoint's network, in evaluation mode, laid out in memory as it was in training.
+
+    Raises UserError if the weights don't fit.
+    """
+    network = build_network(config.model, len(checkpoint.card.classes)) if model is None else model
+    load_weights(network, checkpoint.state_dict, str(checkpoint.path))
+    return network.to(device).to(memory_format=memory_format(config.train.channels_last)).eval()
+
+
+def _open_exported(origin: Found, device: torch.device, overrides: Mapping[str, Any]) -> TrainedNetwork:
+    path = origin.path
+    exported = open_file(path, device)
+    config = parse(exported.card.config, overrides, source=str(path))
+    if any(key.split(".")[0] == "model" for key in overrides):
+        raise UserError(f"{path} is the network that was exported; leave model.* out, or name the run it came from")
+    if "train.precision" in overrides:
+        raise UserError(f"{path} computes in {exported.precision}, as it was exported; leave the precision out")
+    if "eval.compile" in overrides:
+        raise UserError(f"{path} is compiled by its own runtime, or not at all; leave compile out")
+    start(exported.device, "fp32")  # for what the file does not compute
+    machine = Machine(exported.device, exported.precision, exported.precision)
+    return TrainedNetwork(exported.logits_of, exported.stride, config, exported.card, origin, machine, overrides)

@@ -1,0 +1,105 @@
+import re
+import sys
+
+import pytest
+import torch
+from support import ROOT
+
+from segdla.errors import UserError
+from segdla.export.formats import FORMATS, is_exported, open_file, write_file
+from segdla.export.verify import differences, pictures
+
+CPU = torch.device("cpu")
+
+
+def test_exported_files_are_known_by_their_suffix(files, tmp_path):
+    assert all(map(is_exported, files.values()))
+    assert not is_exported(tmp_path / "best.safetensors") and not is_exported(tmp_path / "onnx")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_computes_what_the_network_does_at_any_size(network, files, kind):
+    exported = open_file(files[kind], CPU)
+    for difference in differences(network, exported, pictures(((64, 96), (75, 101), (13, 40), (128, 33)))):
+        assert difference.logits < 1e-4 * difference.largest, difference
+        assert difference.differing <= 2, difference  # ties
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_takes_batches(network, files, kind):
+    images = torch.cat(pictures(((40, 56), (40, 56), (40, 56))))
+    with torch.inference_mode():
+        torch.testing.assert_close(open_file(files[kind], CPU).logits_of(images), network.logits(images))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_card_travels_along(files, kind, card):
+    exported = open_file(files[kind], CPU)
+    assert (exported.card, exported.stride, exported.precision, exported.arithmetic) == (card, 2, "fp32", "")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="these would compute there")
+def test_where_a_runtime_has_no_other_device_it_says_so(files, kind):
+    assert open_file(files[kind], torch.device("cuda")).device == CPU
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_is_cut_short_is_refused(files, kind, tmp_path):
+    short = tmp_path / files[kind].name
+    short.write_bytes(files[kind].read_bytes()[:300])
+    short.with_suffix(".bin").touch()  # of OpenVINO's two
+    with pytest.raises(UserError, match=r"is not a file that segdla exported .*; export the network again"):
+        open_file(short, CPU)
+
+
+def test_the_docs_read_the_classes_without_segdla(files, card, monkeypatch):
+    page = (ROOT / "docs" / "exporting.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(snippets) == len(FORMATS)
+    keys = set()
+    for (kind, path), code in zip(files.items(), snippets, strict=True):
+        assert "import segdla" not in code and "from segdla" not in code
+        monkeypatch.chdir(path.parent)
+        found = {}
+        exec(code.replace(f"best{path.suffix}", path.name), found)
+        assert found["card"]["classes"] == list(card.classes.names), kind
+        assert found["card"]["palette"] == [list(color) for color in card.classes.palette], kind
+        keys |= found["card"].keys()
+    table = page.split("The keys of a card:")[1].split("\n## ")[0]
+    documented = {
+        key for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)
+    }
+    assert documented == keys | {"arithmetic"}
+
+
+def test_a_file_whose_card_is_damaged_is_refused(files, tmp_path, monkeypatch):
+    torch_format = FORMATS["torch"]
+    monkeypatch.setattr(torch_format, "read", lambda path, device: (None, '{"stride": 2, "precision": "fp32"}', device))
+    with pytest.raises(UserError, match="is not a file that segdla exported"):
+        open_file(files["torch"], CPU)
+
+
+def test_a_missing_package_is_named(network, card, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UserError, match=r'pip install "segdla\[onnx\]"'):
+        write_file(network, card, tmp_path / "x.onnx", "onnx")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_int8_is_near_on_every_processor(network, card, int8, kind):
+    """Rounding alone is allowed for; saturating sums of 16 bits, which only some processors have, are not.
+
+    Rounding to steps of s is an error of rms s/sqrt(12). Weights take steps of 1/63 of the largest, which is 3 times
+    their rms; inputs and outputs steps of 1/255 of a range of 8 times theirs. So a convolution's error is the root of
+    (3/63)^2 + 2 (8/255)^2, over sqrt(12): 1.9 % of its rms. Six follow each other: 11 %, were all errors to add up.
+    """
+    exported = open_file(int8[kind], CPU)
+    assert (exported.precision, exported.arithmetic, exported.card) == ("int8", "AVX2", card)
+    for image in pictures():  # on which the ranges were found: nothing is clipped
+        with torch.inference_mode():
+            ours, theirs = network.logits(image), exported.logits_of(image)
+        error = (ours - theirs).square().mean().sqrt() / ours.square().mean().sqrt()
+        assert 0 < error < 0.11
+    for difference in differences(network, exported, pictures()):
+        assert 0 < difference.logits < 0.2 * difference.largest, difference

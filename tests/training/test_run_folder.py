@@ -1,0 +1,105 @@
+import errno
+import os
+
+import pytest
+from tiny_run import tiny_training
+
+from segdla.errors import UserError
+from segdla.training.run_folder import CONFIG, config_in_place, new_folder, occupied
+
+
+def test_names_of_new_runs(tmp_path):
+    assert new_folder(tmp_path, None, "mine") == new_folder(tmp_path, "mine", "other") == tmp_path / "mine"
+    (tmp_path / "mine").mkdir()
+    assert new_folder(tmp_path, None, "mine") == tmp_path / "mine-2"
+    with pytest.raises(UserError, match=r"mine exists; choose another name \(--name\), or remove it: it holds no run"):
+        new_folder(tmp_path, "mine", "other")
+    (tmp_path / "mine" / CONFIG).touch()
+    with pytest.raises(UserError, match=r"mine exists; choose another name \(--name\), or resume it \(--resume .*mine"):
+        new_folder(tmp_path, "mine", "other")
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_new_run_stays_if_a_step_was_taken(tmp_path, steps):
+    run, training = tmp_path / "runs" / "a", tiny_training()
+    with pytest.raises(ZeroDivisionError), config_in_place(run, "data:", training, is_new=True):
+        assert (run / CONFIG).read_text(encoding="utf-8") == "data:"
+        training.step += steps
+        raise ZeroDivisionError
+    assert run.exists() == bool(steps)
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_resumed_run_keeps_its_config_unless_a_step_was_taken(tmp_path, steps):
+    (tmp_path / CONFIG).write_text("before", encoding="utf-8")
+    training = tiny_training(step=7)
+    with pytest.raises(ZeroDivisionError), config_in_place(tmp_path, "now", training, is_new=False):
+        assert (tmp_path / CONFIG).read_text(encoding="utf-8") == "now"
+        training.step += steps
+        raise ZeroDivisionError
+    assert (tmp_path / CONFIG).read_text(encoding="utf-8") == ("now" if steps else "before")
+
+
+def test_a_folder_that_another_run_has_made_in_the_meantime_gives_way_to_the_next_number(tmp_path):
+    def choose():
+        return new_folder(tmp_path, None, "mine")
+
+    runs = [choose(), choose()]
+    assert runs[0] == runs[1]
+    with (
+        config_in_place(runs[0], "first", tiny_training(), is_new=True, another=choose) as first,
+        config_in_place(runs[1], "second", tiny_training(), is_new=True, another=choose) as second,
+    ):
+        assert (first, second) == (tmp_path / "mine", tmp_path / "mine-2")
+    assert [(run / CONFIG).read_text(encoding="utf-8") for run in (first, second)] == ["first", "second"]
+
+
+def test_folders_that_cannot_be_made_are_answered(tmp_path, monkeypatch):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match=r"taken was made by another run just now; choose another name"),
+        config_in_place(tmp_path / "taken", "data:", tiny_training(), is_new=True),
+    ):
+        pass
+    with (
+        pytest.raises(UserError, match=r"cannot write .*Not a directory; choose another folder of runs"),
+        config_in_place(tmp_path / "file" / "run", "data:", tiny_training(), is_new=True),
+    ):
+        pass
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with (
+        pytest.raises(UserError, match="No space left on device"),
+        config_in_place(tmp_path / "new", "data:", tiny_training(), is_new=True),
+    ):
+        pass
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_that_cannot_be_written_is_answered(tmp_path):
+    answer = r"cannot write .*none: No such file.*; copy it to where you can, and resume"
+    with pytest.raises(UserError, match=answer), occupied(tmp_path / "none"):
+        pass
+
+
+def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
+    def unknown(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    fcntl = pytest.importorskip("fcntl", reason="there are no such locks on Windows")
+    monkeypatch.setattr(fcntl, "lockf", unknown)
+    with occupied(tmp_path), occupied(tmp_path):
+        pass
+
+
+def test_a_name_that_is_no_text_is_answered(tmp_path):
+    """In an ASCII locale Python reads a word of other letters as bytes that are none, and TensorBoard writes UTF-8."""
+    with pytest.raises(
+        UserError, match=r"runs.*udce5.* can't be written as text here; choose another name .* PYTHONUTF8=1"
+    ):
+        new_folder(tmp_path / "runs", os.fsdecode(b"\xe5"), "run")
+    assert new_folder(tmp_path / "runs", "名", "run").name == "名"
