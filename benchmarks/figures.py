@@ -1,6 +1,6 @@
-"""Draws the README's pictures: python benchmarks/figures.py RUN FIGURE.jpg [--split S] [--images 0 40 ...]
+"""Draw the README's pictures: python benchmarks/figures.py RUN FIGURE.jpg [--split S] [--images 0 40 ...]
 
-Rows of image, truth, prediction and errors (white; grey where the truth is ignored), with a legend.
+They are rows of image, truth, prediction and errors (white; grey where the truth is ignored), with a legend.
 """
 
 import argparse
@@ -10,29 +10,32 @@ import cv2
 import numpy as np
 
 import segdla
-from segdla import config
-from segdla.build.data import open_split
-from segdla.data.dataset import IGNORE_INDEX
-from segdla.visualize import beside, colorize, legend, write_image
+from segdla.config import parse_overrides
+from segdla.data.from_config import open_split
+from segdla.data.image_writer import write_image
+from segdla.data.labels import IGNORE_INDEX
+from segdla.visualize import beside, colorize, legend
 
 
 def errors(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Draw the pixels (H,W) that are predicted wrongly."""
     shade = np.where(target == IGNORE_INDEX, 70, np.where(target != prediction, 255, 0)).astype(np.uint8)
     return np.dstack([shade] * 3)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run")
-    parser.add_argument("figure", type=Path)
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--images", type=int, nargs="+", default=[0], help="positions in the split")
-    parser.add_argument("--scale", type=float, default=1, help="of the figure")
+    parser.add_argument("run", help="run or checkpoint")
+    parser.add_argument("figure", type=Path, help="file to write")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to the run's config")
+    parser.add_argument("--split", default="test", help="(default: test)")
+    parser.add_argument("--images", type=int, nargs="+", default=[0], help="positions in the split (default: 0)")
+    parser.add_argument("--scale", type=float, default=1, help="size of the figure (default: 1)")
     args = parser.parse_intermixed_args()
 
     segmenter = segdla.load(args.run)
-    source = open_split(config.parse(segmenter.trained.card["config"], args.overrides), args.split)
+    config = segdla.load_config(segmenter.trained.config, parse_overrides(args.overrides))
+    source = open_split(config, args.split)
     rows = []
     for index in args.images:
         image, target = source.read(index)

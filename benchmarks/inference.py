@@ -1,9 +1,10 @@
-"""Measures prediction with DLA-34 beside its peers: python benchmarks/inference.py [--size H W]
+"""Measure prediction with DLA-34 beside its peers: python benchmarks/inference.py [--size H W]
 
-From one image to its class ids, in float32: the plain module as a tutorial would run it (contiguous, argmax at full
-size), ours as ``segdla.load`` runs it, ours compiled, in ONNX Runtime and in OpenVINO, and, where it is said, in bf16
-and int8; and FPN and U-Net of segmentation-models-pytorch over timm dla34, in both memory layouts as the plain module.
-All of ours have the same weights. They run in turn in one process; medians. Adds to results/inference_cpu.json.
+From one image to its class ids, in float32 unless the name says bf16 or int8. Contenders are the plain module as a
+tutorial would run it (contiguous, argmax at full size), ours as ``segdla.load`` runs it, ours compiled, in ONNX Runtime
+and in OpenVINO, and segmentation-models-pytorch's FPN and U-Net over timm's dla34. The plain module and the peers run
+in both memory layouts. All of ours have the same weights. Contenders run in turn in one process; the times are medians,
+which are added to results/inference_cpu.json.
 """
 
 import argparse
@@ -18,45 +19,49 @@ from measure import RESULTS, alternating, keep_memory, machine, write
 from torch import Tensor, nn
 from training_step import Normalised
 
-from segdla import build, config
-from segdla.build.learning import compiled
-from segdla.export import export, open_exported
+import segdla
+from segdla.checkpoints.checkpoint import Card
+from segdla.data.source import Classes
+from segdla.export.formats import open_file, write_file
 from segdla.export.verify import pictures
-from segdla.inference.predictors import Predictor, in_precision
-from segdla.inference.scores import classify
-from segdla.models.fold import folded
-from segdla.models.segmenter import at_image_size
+from segdla.inference.predictors import LogitsOf
+from segdla.inference.score_maps import classify
+from segdla.machine.device import compiled, in_precision
+from segdla.models.dlaseg import DLASeg, at_image_size
+from segdla.models.fold import folded, for_prediction
 
 CPU = torch.device("cpu")
-SIZES = {(352, 480): 11, (1024, 2048): 19}  # and the classes of CamVid and Cityscapes
+NUM_CLASSES = {(352, 480): 11, (1024, 2048): 19}  # by size: CamVid's and Cityscapes'
 
 
 def plain(network: nn.Module, image: Tensor) -> Callable[[], Tensor]:
     return lambda: network(image).argmax(1)
 
 
-def ours(logits: Predictor, stride: int, image: Tensor) -> Callable[[], Tensor]:
-    return lambda: classify(at_image_size(logits(image), stride, tuple(image.shape[-2:])))
+def ours(logits_of: LogitsOf, stride: int, image: Tensor) -> Callable[[], Tensor]:
+    return lambda: classify(at_image_size(logits_of(image), stride, tuple(image.shape[-2:])))
 
 
-def peer(kind: str, classes: int) -> nn.Module:
+def peer(kind: str, num_classes: int) -> nn.Module:
     import segmentation_models_pytorch as smp
 
-    return Normalised(getattr(smp, kind)("tu-dla34", encoder_weights=None, classes=classes)).eval()
+    return Normalised(getattr(smp, kind)("tu-dla34", encoder_weights=None, classes=num_classes)).eval()
 
 
-def exported(network: nn.Module, kind: str, suffix: str, folder: Path, image: Tensor, int8: bool) -> Predictor:
+def exported(network: DLASeg, kind: str, suffix: str, folder: Path, image: Tensor, int8: bool) -> LogitsOf:
     path = folder / f"{kind}{'_int8' if int8 else ''}{suffix}"
-    export(network, {}, path, kind, [image[0].permute(1, 2, 0).numpy()] if int8 else None)
-    return open_exported(path, CPU).logits
+    num_classes = network.classifier.out_channels
+    card = Card({}, Classes(tuple(map(str, range(num_classes))), ((0, 0, 0),) * num_classes))
+    write_file(network, card, path, kind, [image[0].permute(1, 2, 0).numpy()] if int8 else None)
+    return open_file(path, CPU).logits_of
 
 
 def contenders(size: tuple[int, int], stride: int, folder: Path) -> dict[str, Callable[[], Tensor]]:
-    classes, image = SIZES.get(size, 19), pictures((size,))[0]
-    model = {"backbone": "dla34", "output_stride": stride}
-    network = build.model(config.parse({"data": {"dataset": "scenes"}, "model": model}), classes).eval()
+    """Return the contenders by name, each a function from nothing to class ids of one image."""
+    num_classes, image = NUM_CLASSES.get(size, 19), pictures((size,))[0]
+    network = segdla.create_model("dla34", num_classes, output_stride=stride).eval()
     fast = folded(copy.deepcopy(network).to(memory_format=torch.channels_last))
-    eager = build.for_prediction(copy.deepcopy(network).to(memory_format=torch.channels_last), CPU, "fp32")
+    eager = for_prediction(copy.deepcopy(network).to(memory_format=torch.channels_last), CPU, "fp32")
     logits = {
         "ours, eager": eager.logits,
         "ours, compiled": compiled(fast.logits, CPU),
@@ -65,26 +70,26 @@ def contenders(size: tuple[int, int], stride: int, folder: Path) -> dict[str, Ca
         "ours, eager, bf16": in_precision(fast.logits, CPU, "bf16"),
         "ours, OpenVINO, int8": exported(network, "openvino", ".xml", folder, image, True),
     }
-    others = {"plain module": network, "smp FPN": peer("FPN", classes), "smp U-Net": peer("Unet", classes)}
-    found = {}
+    others = {"plain module": network, "smp FPN": peer("FPN", num_classes), "smp U-Net": peer("Unet", num_classes)}
+    ways = {}
     for name, module in others.items():
-        found[name] = plain(module, image)
-        found[f"{name}, channels-last"] = plain(copy.deepcopy(module).to(memory_format=torch.channels_last), image)
-    return found | {name: ours(function, stride, image) for name, function in logits.items()}
+        ways[name] = plain(module, image)
+        ways[f"{name}, channels-last"] = plain(copy.deepcopy(module).to(memory_format=torch.channels_last), image)
+    return ways | {name: ours(logits_of, stride, image) for name, logits_of in logits.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(352, 480))
-    parser.add_argument("--stride", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--leave-out", nargs="*", default=(), metavar="NAME", help="contenders to do without")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), default=(352, 480), help="(default: 352 480)")
+    parser.add_argument("--stride", type=int, default=2, help="output stride of our network (default: 2)")
+    parser.add_argument("--rounds", type=int, default=9, help="calls of each contender (default: 9)")
+    parser.add_argument("--leave-out", nargs="*", default=(), metavar="NAME", help="contenders to leave out")
     args = parser.parse_args()
     keep_memory()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         ways = contenders(tuple(args.size), args.stride, Path(folder))
-        found = alternating({name: way for name, way in ways.items() if name not in args.leave_out}, args.rounds)
-    rows = {name: {"time_over_plain": s / found["plain module"], "milliseconds": 1000 * s} for name, s in found.items()}
+        times = alternating({name: way for name, way in ways.items() if name not in args.leave_out}, args.rounds)
+    rows = {name: {"time_over_plain": s / times["plain module"], "milliseconds": 1000 * s} for name, s in times.items()}
     for name, row in rows.items():
         print(f"{name:22} {row['time_over_plain']:5.2f} x the plain module  {row['milliseconds']:7.0f} ms")
     record = RESULTS / f"inference_{CPU.type}.json"

@@ -1,4 +1,4 @@
-"""What the measurements share: alternating runs, medians, and a record of the machine."""
+"""Tools of all benchmarks: alternating runs, medians, trainings, and a record of the machine."""
 
 import ctypes
 import json
@@ -18,26 +18,26 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def alternating(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each; the first round is a warm-up.
+    """Return the median seconds of each contender; the first round is a warm-up.
 
-    Run in turn, so that all see the same machine, and in a new order each round: who follows whom matters too, because
-    memory is left as the one before liked it.
+    They run in turn, so that all meet the same machine. Each round has a new order, because each contender leaves the
+    memory as it liked it to the next one.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     order, shuffle = list(contenders.items()), random.Random(0).shuffle
     for _ in range(1 + rounds):
         shuffle(order)
         for name, work in order:
-            started = time.perf_counter()
+            start = time.perf_counter()
             work()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(spent[1:]) for name, spent in times.items()}
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
 
 
 def keep_memory() -> None:
-    """Let glibc keep freed memory: given back, each contender would pay for what the one before it left."""
+    """Let glibc keep freed memory; else each contender pays for what the one before it gave back."""
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_threshold = -1, -3
         for parameter in (trim_threshold, mmap_threshold):
@@ -45,13 +45,13 @@ def keep_memory() -> None:
 
 
 def run_training(run: Path, config: str, *settings: str, alone: bool = True) -> None:
-    """A training by the training tool, to its end; goes on where it was stopped. Not ``alone``: on one core, silent."""
+    """Train by ``segdla train``, or go on where the run was stopped; not ``alone``, it is silent and takes one core."""
     if (run / "scores.json").exists():
         return
     start = [config, *settings, "--runs", str(run.parent), "--name", run.name]
-    go_on = ["--resume", str(run)]
+    resume = ["--resume", str(run)]
     subprocess.run(
-        [sys.executable, "tools/train.py", *(go_on if run.exists() else start)],
+        [sys.executable, "-m", "segdla", "train", *(resume if run.exists() else start)],
         env=os.environ if alone else {**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=None if alone else subprocess.DEVNULL,
         check=True,
@@ -59,6 +59,7 @@ def run_training(run: Path, config: str, *settings: str, alone: bool = True) -> 
 
 
 def machine(device: torch.device) -> dict[str, object]:
+    """Return what to record about the machine."""
     on_cuda = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if on_cuda else f"{platform.machine()} CPU",
@@ -71,6 +72,7 @@ def machine(device: torch.device) -> dict[str, object]:
 
 
 def write(name: str, result: dict) -> None:
+    """Write a result to results/NAME.json."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

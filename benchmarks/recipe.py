@@ -1,12 +1,12 @@
-"""What each knob of a CamVid recipe gives: python benchmarks/recipe.py --camvid DIR [--config CONFIG] [--only NAME ...]
+"""Measure each knob of a CamVid recipe: python benchmarks/recipe.py --camvid DIR [--config CONFIG] [--only NAME ...]
 
-One change at a time against the config, by the training tool itself. CamVid's validation images lie between its
-training images, so whole drives are held out of the training images instead: 0006R0 in one training of each variant,
-0001TP in another, with a seed each. At half size, where a training takes minutes: images averaged, labels by the pixel
-in the middle, half of the config's crop, and its scales. The test images are not looked at.
+Each variant changes one thing in the config and is trained by ``segdla train``. CamVid's validation images lie between
+its training images, so whole drives are held out of the training images instead: 0006R0 in one training of each
+variant, 0001TP in another, each with its own seed. Images have half size, so that a training takes minutes: images are
+averaged, labels taken from the pixel in the middle, and the crop is half of the config's. Test images are not used.
 
-Several trainings at once, on a core each, and on an accelerator together where there is one. Goes on where it was
-stopped; writes results/recipe_CONFIG.json after each variant.
+Several trainings run at once, each on one core, and together on an accelerator if there is one. The script goes on
+where it was stopped and writes results/recipe_CONFIG.json after each variant.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import cv2
 import torch
 from measure import RESULTS, machine, run_training, write
 
-from segdla.config import load
+from segdla.config import load_config
 
 HELD_OUT = {"0006R0": 0, "0001TP": 1}  # drive: seed
 VARIANTS = {
@@ -61,21 +61,21 @@ def epochs_of(variant: str, epochs: int) -> int:
 
 
 def halve(camvid: Path, target: Path) -> None:
-    """The training images at half size, once for each drive that is held out: it becomes the validation images."""
+    """Write the training images at half size, once for each drive held out, whose images are for validation."""
     for drive in HELD_OUT:
         for file in sorted((camvid / "train").iterdir()):
             part = "val" if file.name.startswith(drive) else "train"
             labels = (camvid / "trainannot" / file.name).with_suffix(".png")
-            for kind, source, how in (("", file, cv2.INTER_AREA), ("annot", labels, cv2.INTER_NEAREST_EXACT)):
+            for kind, source, mode in (("", file, cv2.INTER_AREA), ("annot", labels, cv2.INTER_NEAREST_EXACT)):
                 array = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
-                to = target / drive / f"{part}{kind}" / f"{source.stem}.png"
-                to.parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(to), cv2.resize(array, None, fx=0.5, fy=0.5, interpolation=how))
+                half = target / drive / f"{part}{kind}" / f"{source.stem}.png"
+                half.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(half), cv2.resize(array, None, fx=0.5, fy=0.5, interpolation=mode))
 
 
 def train(config: Path, variant: str, drive: str, epochs: int, work: Path) -> dict:
-    """The scores on the drive that was held out, by the weights at the end."""
-    crop = [side // 2 for side in load(config, ["data.root=."]).data.crop]
+    """Train a variant; return the scores of its last weights on the drive held out."""
+    crop = [side // 2 for side in load_config(config, {"data.root": "."}).data.crop]
     settings = (
         f"data.root={work / drive}",
         f"data.crop={crop}",
@@ -93,6 +93,7 @@ def train(config: Path, variant: str, drive: str, epochs: int, work: Path) -> di
 
 
 def table(results: dict[str, dict]) -> str:
+    """Return a Markdown table of mIoU by variant, beside the recipe's."""
     base = results["the recipe"]["held_out"]
     lines = [f"| variant | {' | '.join(f'{drive} held out' for drive in HELD_OUT)} | mean | change |", "|---" * 5 + "|"]
     for variant, result in results.items():
@@ -106,11 +107,16 @@ def table(results: dict[str, dict]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--camvid", type=Path, required=True, help="CamVid as the SegNet authors prepared it")
-    parser.add_argument("--config", type=Path, default=Path("configs/camvid_compact_cpu.yaml"))
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
+    recipe = Path("configs/camvid_compact_cpu.yaml")
+    parser.add_argument("--config", type=Path, default=recipe, help=f"the recipe (default: {recipe})")
+    parser.add_argument("--epochs", type=int, default=40, help="(default: 40)")
+    variants = list(VARIANTS)
+    parser.add_argument(
+        "--only", nargs="+", choices=variants, default=variants, metavar="VARIANT", help="(default: all)"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at once (default: one a core)")
-    parser.add_argument("--work", type=Path, default=Path("runs/recipe"), help="folder of the images and the runs")
+    work = Path("runs/recipe")
+    parser.add_argument("--work", type=Path, default=work, help=f"folder of the images and the runs (default: {work})")
     args = parser.parse_args()
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,9 +1,9 @@
-"""Measures a training step of DLA-34 beside its peers: python benchmarks/training_step.py [--authors DIR]
+"""Measure a training step of DLA-34 beside its peers: python benchmarks/training_step.py [--authors DIR]
 
-Our engine, on CUDA also with a step as one graph, a bare loop over our network, segmentation-models-pytorch's FPN and
-U-Net over timm's dla34, and, where DIR is a checkout of github.com/ucbdrive/dla, the authors' dla34up. Each in the
-precision and memory layout that it is fastest in; alternating in one process; medians. Writes
-results/training_step_DEVICE.json.
+Contenders are our training loop (on CUDA also with a step as one graph), a bare loop over our network,
+segmentation-models-pytorch's FPN and U-Net over timm's dla34, and the authors' dla34up if DIR is a checkout of
+github.com/ucbdrive/dla. Each has the precision and memory layout in which it is fastest. They alternate in one process;
+the times are medians, written to results/training_step_DEVICE.json.
 """
 
 import argparse
@@ -19,14 +19,18 @@ import torch.nn.functional as F
 from measure import alternating, keep_memory, machine, write
 from torch import Tensor, nn
 
-from segdla import build, config, engine
+import segdla
+from segdla.data.labels import IGNORE_INDEX
 from segdla.data.loader import Batch
-from segdla.engine.graph import Recorded
-from segdla.engine.state import Plan, Training
-from segdla.engine.step import gradients_of
-from segdla.engine.stop import StopSignal
-from segdla.losses import Objective, cross_entropy
-from segdla.report import RunLog
+from segdla.data.source import Classes
+from segdla.machine.device import choose_device
+from segdla.training.cuda_graph import Recorded
+from segdla.training.log import RunLog
+from segdla.training.loop import train_steps
+from segdla.training.losses import Objective, cross_entropy
+from segdla.training.state import Plan, Training
+from segdla.training.step import gradients_of
+from segdla.training.stop import StopSignal
 
 NUM_CLASSES = 11
 FORMS = [(precision, layout) for precision in ("fp32", "bf16") for layout in ("contiguous", "channels_last")]
@@ -39,12 +43,11 @@ def images_and_targets(device: torch.device, batch: int, size: tuple[int, int]) 
 
 
 def ours(output_stride: int) -> nn.Module:
-    model = {"backbone": "dla34", "output_stride": output_stride}
-    return build.model(config.parse({"data": {"dataset": "scenes"}, "model": model}), NUM_CLASSES)
+    return segdla.create_model("dla34", NUM_CLASSES, output_stride=output_stride)
 
 
 class Normalised(nn.Module):
-    """A peer, fed as ours is: with bytes."""
+    """A peer that takes the same images as ours: bytes."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -64,7 +67,7 @@ def theirs(authors: str) -> nn.Module:
     sys.path.insert(0, authors)
     import dla_up
 
-    class FirstOutput(Normalised):  # the other is for their own use; log-probabilities are logits too
+    class FirstOutput(Normalised):  # the second one is for their own use; log-probabilities are logits too
         def forward(self, images: Tensor) -> Tensor:
             return super().forward(images)[0]
 
@@ -72,7 +75,7 @@ def theirs(authors: str) -> nn.Module:
 
 
 def bare_loop(make: Callable[[], nn.Module], form: tuple[str, str], device, batch, size, steps) -> Callable[[], None]:
-    """The loop that a tutorial would write."""
+    """Return some steps of the loop that a tutorial would write."""
     precision, layout = form
     network = make().to(device, memory_format=getattr(torch, f"{layout}_format" if "cont" in layout else layout))
     optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4, fused=True)
@@ -83,39 +86,41 @@ def bare_loop(make: Callable[[], nn.Module], form: tuple[str, str], device, batc
         for _ in range(steps):
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                 logits = network(images)
-            F.cross_entropy(logits.float(), targets.long(), ignore_index=255).backward()
+            F.cross_entropy(logits.float(), targets.long(), ignore_index=IGNORE_INDEX).backward()
             optimizer.step()
             optimizer.zero_grad()
 
     return loop
 
 
-def engine_loop(
+def our_loop(
     make: Callable[[], nn.Module], form: tuple[str, str], device, batch, size, steps, graph: bool = False
 ) -> Callable[[], None]:
-    """Ours, with all that it does besides: reports, records, checks."""
+    """Return some steps of our loop, with its reports, records and checks."""
     precision, layout = form
     network = make().to(device, memory_format=getattr(torch, f"{layout}_format" if "cont" in layout else layout))
     optimizer = torch.optim.SGD(network.named_parameters(), 0.01, momentum=0.9, weight_decay=1e-4, fused=True)
     training = Training(network, optimizer, lambda step: 1.0)
     folder = Path(tempfile.mkdtemp())
-    log = RunLog(folder, [str(i) for i in range(NUM_CLASSES)], [(0, 0, 0)] * NUM_CLASSES, 0, 0, 10**6)
+    classes = Classes(tuple(map(str, range(NUM_CLASSES))), ((0, 0, 0),) * NUM_CLASSES)
+    log = RunLog(folder, classes, 0, 0, 10**6)
     plan = Plan(folder, device, num_steps=10**6, steps_per_epoch=10**6, precision=precision)
     images, targets = images_and_targets(device, batch, size)
     parts = (Batch(images, targets, ("",) * batch),)
     gradients = gradients_of(training, network, Objective([(1, cross_entropy)]), plan)
     if graph:
         gradients = Recorded(gradients, network)
-    return lambda: engine.train_steps(training, gradients, [parts] * steps, log, plan, StopSignal())
+    return lambda: train_steps(training, gradients, [parts] * steps, log, plan, StopSignal())
 
 
 def fastest_form(loop, device, batch, size) -> tuple[str, str]:
-    spent = {form: alternating({"": loop(form, device, batch, size, 1)}, 2)[""] for form in FORMS}
-    return min(spent, key=spent.get)
+    """Return the precision and the memory layout in which a contender is fastest."""
+    seconds = {form: alternating({"": loop(form, device, batch, size, 1)}, 2)[""] for form in FORMS}
+    return min(seconds, key=seconds.get)
 
 
 def peak_memory(loop, form, device, batch, size) -> float:
-    """MiB that one step takes beyond what was there before the network: of a process of its own on a CPU."""
+    """Return the MiB that a network and its steps take; on a CPU they are measured in a process of their own."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -134,31 +139,31 @@ def _resident(loop, form, device, batch, size) -> float:
 
 
 def _high_water() -> int:
-    """KiB that this process ever had in memory; getrusage would count the process that it was started from, too."""
+    """Return the KiB that this process ever had in memory; getrusage would count its parent process too."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("VmHWM:")[1].split()[0])
 
 
 def is_itself(name: str) -> bool:
-    """Whether a contender is no other form of ours."""
+    """Return whether a contender is not another form of ours."""
     return "bare loop" not in name and "graph" not in name
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--authors", help="a checkout of github.com/ucbdrive/dla")
-    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="352 480 on a CPU, else 832 832")
-    parser.add_argument("--batch", type=int, help="2 on a CPU, else 16")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, help="of a round: 3 on a CPU, else 20")
     parser.add_argument(
-        "--form", nargs=2, metavar=("PRECISION", "LAYOUT"), help="of all, instead of each one's fastest"
+        "--size", type=int, nargs=2, metavar=("H", "W"), help="(default: 352 480 on a CPU, else 832 832)"
     )
-    parser.add_argument(
-        "--leave-out", nargs="+", default=[], metavar="NAME", help="contenders, but not ours and the bare loop"
-    )
+    parser.add_argument("--batch", type=int, help="images in a batch (default: 2 on a CPU, else 16)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each contender (default: 7)")
+    parser.add_argument("--steps", type=int, help="steps in a turn (default: 3 on a CPU, else 20)")
+    form = "form of all contenders (default: each one's fastest)"
+    parser.add_argument("--form", nargs=2, metavar=("PRECISION", "LAYOUT"), help=form)
+    others = "contenders to leave out, other than ours and the bare loop"
+    parser.add_argument("--leave-out", nargs="+", default=[], metavar="NAME", help=others)
     args = parser.parse_args()
-    device = build.device("auto")
+    device = choose_device("auto")
     on_cpu = device.type == "cpu"
     size = tuple(args.size or ((352, 480) if on_cpu else (832, 832)))
     batch = args.batch or (2 if on_cpu else 16)
@@ -167,17 +172,15 @@ def main() -> None:
     keep_memory()
 
     contenders = {
-        "ours, stride 4": partial(engine_loop, partial(ours, 4)),
+        "ours, stride 4": partial(our_loop, partial(ours, 4)),
         "bare loop, stride 4": partial(bare_loop, partial(ours, 4)),
         "smp FPN": partial(bare_loop, partial(peer, "FPN")),
         "smp U-Net": partial(bare_loop, partial(peer, "Unet")),
-        "ours, stride 2": partial(engine_loop, partial(ours, 2)),
+        "ours, stride 2": partial(our_loop, partial(ours, 2)),
         "bare loop, stride 2": partial(bare_loop, partial(ours, 2)),
     }
     if not on_cpu:
-        contenders |= {
-            f"ours, stride {s}, one graph": partial(engine_loop, partial(ours, s), graph=True) for s in (4, 2)
-        }
+        contenders |= {f"ours, stride {s}, one graph": partial(our_loop, partial(ours, s), graph=True) for s in (4, 2)}
     if args.authors:
         contenders["authors, stride 2"] = partial(bare_loop, partial(theirs, args.authors))
     contenders = {name: loop for name, loop in contenders.items() if name not in args.leave_out}
@@ -189,28 +192,28 @@ def main() -> None:
     forms |= {name: forms[f"ours, stride {2 if 'stride 2' in name else 4}"] for name in contenders.keys() - forms}
     memory = {name: peak_memory(loop, forms[name], device, batch, size) for name, loop in contenders.items()}
     loops = {name: loop(forms[name], device, batch, size, steps) for name, loop in contenders.items()}
-    seconds = {name: spent / steps for name, spent in alternating(loops, args.rounds).items()}
+    times = {name: seconds / steps for name, seconds in alternating(loops, args.rounds).items()}
 
     rows = {}
-    for name, spent in seconds.items():
-        reference = seconds["ours, stride 2" if "stride 2" in name else "ours, stride 4"]
+    for name, seconds in times.items():
+        reference = times["ours, stride 2" if "stride 2" in name else "ours, stride 4"]
         rows[name] = {
-            "time_over_ours": spent / reference,
-            "milliseconds": 1000 * spent,
-            "images_per_second": batch / spent,
+            "time_over_ours": seconds / reference,
+            "milliseconds": 1000 * seconds,
+            "images_per_second": batch / seconds,
             "peak_mib": memory[name],
             "form": " ".join(forms[name]),
         }
         print(
-            f"{name:25} {spent / reference:5.2f} x ours  {1000 * spent:7.0f} ms  {batch / spent:6.1f} images/s  "
+            f"{name:25} {seconds / reference:5.2f} x ours  {1000 * seconds:7.0f} ms  {batch / seconds:6.1f} images/s  "
             f"{memory[name]:6.0f} MiB  {' '.join(forms[name])}"
         )
     overhead = {}
-    for stride in (2, 4):  # a difference of percents takes more rounds, and nobody in between
+    for stride in (2, 4):  # a difference of a few percent takes more rounds, and no contenders in between
         pair = {name: loops[f"{name}, stride {stride}"] for name in ("ours", "bare loop")}
-        spent = alternating(pair, 3 * args.rounds)
-        overhead[f"stride {stride}"] = spent["ours"] / spent["bare loop"]
-        print(f"our engine / bare loop, stride {stride}: {overhead[f'stride {stride}']:.3f}")
+        seconds = alternating(pair, 3 * args.rounds)
+        overhead[f"stride {stride}"] = seconds["ours"] / seconds["bare loop"]
+        print(f"our loop / bare loop, stride {stride}: {overhead[f'stride {stride}']:.3f}")
     result = {"batch": batch, "size": size, **machine(device), "contenders": rows, "engine_over_bare_loop": overhead}
     write(f"training_step_{device.type}", result)
 
