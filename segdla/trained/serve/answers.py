@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 from segdla.data.image_writer import encode_image, encode_palette
 from segdla.errors import one_line
 from segdla.media.outputs import Output
-from segdla.trained.serve.limits import Limits
 from segdla.trained.segmenter import Segmenter
+from segdla.trained.serve.limits import Limits
 from segdla.visualize import is_tinted
 
 Kind = Literal["ids", "color", "overlay", "side-by-side"]

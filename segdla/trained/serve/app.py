@@ -20,12 +20,12 @@ from starlette.types import Receive, Scope, Send
 
 from segdla.data.images import image_size, read_image
 from segdla.errors import UserError, one_line, quoted
+from segdla.trained.segmenter import Segmenter
 from segdla.trained.serve.answers import Answer, Answering, Frame, Kind, Network, Picture, PngKind, Problem
 from segdla.trained.serve.guard import Guard
 from segdla.trained.serve.limits import Limits, receive
 from segdla.trained.serve.videos import each_frame, written_video
 from segdla.trained.serve.work_queue import AbandonedError, RefusedError, WorkQueue
-from segdla.trained.segmenter import Segmenter
 from segdla.version import __version__
 
 _STATIC = Path(__file__).parent / "static"

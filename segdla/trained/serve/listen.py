@@ -17,9 +17,9 @@ from fastapi import FastAPI
 
 from segdla.errors import UserError
 from segdla.machine.signals import HANG_UP, ending_signals
+from segdla.trained.segmenter import Segmenter
 from segdla.trained.serve.app import create_app
 from segdla.trained.serve.limits import Limits
-from segdla.trained.segmenter import Segmenter
 
 _PATIENCE = 5  # seconds for what is being answered, at the end
 
