@@ -20,6 +20,7 @@ _WIDEST = 512  # pixels
 _SMALLEST_ROW = 12  # pixels of a row of a legend that can still be read
 _UNTINTED = ("background", "bg", "void", "unlabelled", "unlabeled")
 _LONGEST_NAME = 80  # letters that are drawn of a name
+_MOST_POINTS, _FEW_POINTS = 600, 60  # of a curve; few are marked
 
 
 def colorize(class_ids: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
@@ -190,20 +191,23 @@ def rate_curve(
 
 def curves(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Draw loss, learning rate and mIoU over steps, from the records of metrics.jsonl."""
+    return _drawn((12, 3.4), lambda figure: draw_curves(figure, records))
 
-    def draw(figure: "Figure") -> None:
-        for axis, (key, label) in zip(
-            figure.subplots(1, 3),
-            (("loss", "training loss"), ("lr", "learning rate"), ("mean_iou", "mIoU")),
-            strict=True,
-        ):
-            points = [(record["step"], record[key]) for record in records if key in record]
-            if points:
-                axis.plot(*zip(*points, strict=True), color="tab:blue", marker="." if len(points) < 60 else "")
-            axis.set(xlabel="step", title=label)
-            axis.grid(alpha=0.3)
 
-    return _drawn((12, 3.4), draw)
+def draw_curves(figure: "Figure", records: Sequence[Mapping[str, Any]], color: str = "tab:blue") -> None:
+    """Draw loss, learning rate and mIoU in percent over steps, side by side; of many points about 600, evenly spaced.
+
+    More can't be told apart.
+    """
+    titles = {"loss": "training loss", "lr": "learning rate", "mean_iou": "mIoU %"}
+    for axis, (key, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+        points = [(record["step"], record[key]) for record in records if key in record]
+        if points:
+            steps, values = np.array(points[:: max(1, len(points) // _MOST_POINTS)], float).T
+            marker = "." if len(points) < _FEW_POINTS else ""
+            axis.plot(steps, 100 * values if key == "mean_iou" else values, color=color, marker=marker)
+        axis.set(xlabel="step", title=title)
+        axis.grid(alpha=0.3)
 
 
 def _drawn(size: tuple[float, float], draw: Callable[["Figure"], None]) -> np.ndarray:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from segdla.data.labels import IGNORE_INDEX
 from segdla.visualize import (
@@ -7,6 +8,7 @@ from segdla.visualize import (
     colorize,
     contact_sheet,
     curves,
+    draw_curves,
     legend,
     overlay,
     sample_grid,
@@ -133,6 +135,14 @@ def test_curves_are_drawn_for_what_was_recorded():
     for part, empty in zip(np.split(picture, 3, axis=1), np.split(curves([]), 3, axis=1), strict=True):
         blue = (31, 119, 180)  # matplotlib's tab:blue
         assert (part == blue).all(-1).any() and not (empty == blue).all(-1).any()
+
+
+def test_curves_show_miou_in_percent_and_few_points():
+    figure = Figure()
+    draw_curves(figure, [{"step": step, "mean_iou": 0.3 if step else None} for step in range(5000)])
+    axis = figure.axes[2]
+    unlabelled, *values = axis.lines[0].get_ydata()
+    assert axis.get_title() == "mIoU %" and np.isnan(unlabelled) and set(values) == {30.0} and len(values) < 700
 
 
 def test_contact_sheets_show_ignored_pixels_as_they_are():

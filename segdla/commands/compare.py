@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from segdla.commands.arguments import Parser, positive
+from segdla.errors import UserError
 from segdla.machine.terminal import console, say
 
 DESCRIPTION = """Compare two networks that segdla test has scored on the same images, and say whether the difference is
@@ -25,6 +26,8 @@ def main(args: argparse.Namespace) -> int:
     from segdla.trained.record import config_of, differences, read_record
 
     records = [read_record(place, args.split) for place in (args.first, args.second)]
+    if records[0].path.resolve() == records[1].path.resolve():
+        raise UserError(f"both are {records[0].path}, and scores do not differ from themselves; name two")
     comparison = compare(*(record.scores for record in records))
     for number, record in zip(("first", "second"), records, strict=True):
         say(f"{number}: {record.path}")

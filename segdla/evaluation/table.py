@@ -52,8 +52,13 @@ def score_table(scores: Scores) -> Table:
 
 
 def further_lines(scores: Scores) -> list[str]:
-    """Return lines about metrics that have no place in the table: boundary F-score, IoU by object size, temperature."""
-    lines = []
+    """Return lines that explain the table, and those about metrics that have no place in it.
+
+    These are the boundary F-score, IoU by object size, and a temperature.
+    """
+    lines = ["acc. is accuracy, which is recall"]
+    if "boundary_iou" in scores.other:
+        lines = ["bIoU is boundary IoU, the IoU of bands along the outlines; " + lines[0]]
     if "boundary_f" in scores.other:
         outlines = scores.other["boundary_f"]
         where = f"{100 * outlines['tolerance']:g} % of the diagonal"

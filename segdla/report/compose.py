@@ -28,7 +28,7 @@ from segdla.report.pictures import Pictures
 from segdla.report.selection import united, worst_confusions, worst_images, worst_images_of_classes
 from segdla.report.survey import Survey
 from segdla.trained.open import WindowSetting
-from segdla.trained.record import Record, config_of, differences, flat, read_record, records
+from segdla.trained.record import Record, config_of, differences, flat, read_record, records_of_other_ways, words
 from segdla.trained.score import Evaluation, open_evaluation
 from segdla.training.log import read_records
 from segdla.version import __version__
@@ -171,18 +171,15 @@ def plots_of(evaluation: Evaluation, scores: Scores) -> dict[str, Markup]:
 
 
 def other_records(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return a row for each record of this network on this split."""
-    folder, checkpoint = evaluation.trained.origin.folder_of_results, str(evaluation.trained.path)
+    """Return a row for each record of this network on these images, scored in another way."""
     return [
         {
             "file": record.path.name,
-            "scales": ", ".join(map(str, record.settings.get("scales", ()))),
-            "flip": "yes" if record.settings.get("flip") else "no",
-            "window": str(record.settings.get("window")),
+            **{key: words(record.settings.get(key)) for key in ("scales", "flip", "window", "merge", "precision")},
             "mean_iou": record.scores.mean_iou,
             "interval": record.scores.mean_iou_interval,
         }
-        for record in records(folder, evaluation.split, checkpoint)
+        for record in records_of_other_ways(evaluation.trained.origin.folder_of_results, evaluation.settings)
     ]
 
 

@@ -25,6 +25,7 @@ from segdla.evaluation.scores import Scores
 from segdla.evaluation.table import percent
 from segdla.machine.files import to_json
 from segdla.report.selection import row_shares, shown_classes, worst_confusions, wrong_share
+from segdla.trained.record import words
 
 MOST_CLASSES = 40
 """Rows of the confusion matrix; of more classes, those that have the most wrong pixels are shown."""
@@ -160,6 +161,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "points": points, "thousands": thousands}
+    environment.filters |= {"percent": percent, "points": points, "thousands": thousands, "words": words}
     environment.filters["number"] = lambda value: "" if value is None or value != value else repr(value)
     return environment

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from segdla.visualize import draw_curves
+
 _INK, _BLUE, _ORANGE = "#010203", "#3b82f6", "#f97316"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -29,17 +31,8 @@ _STYLE: dict[Any, Any] = {
 
 def curves(records: Sequence[Mapping[str, Any]]) -> Markup:
     """Return loss, learning rate and mIoU over steps, from the records of metrics.jsonl."""
-
-    def draw(figure: Any) -> None:
-        labels = {"loss": "training loss", "lr": "learning rate", "mean_iou": "mIoU"}
-        for axis, (key, label) in zip(figure.subplots(1, 3), labels.items(), strict=True):
-            points = _thinned([(record["step"], record[key]) for record in records if key in record])
-            if points:
-                axis.plot(*zip(*points, strict=True), color=_BLUE, marker="." if len(points) < 60 else "")
-            axis.set(xlabel="step", title=label)
-            axis.grid()
-
-    return _svg(draw, (10, 2.8), "Loss, learning rate and mIoU over the steps of training")
+    title = "Loss, learning rate and mIoU over the steps of training"
+    return _svg(lambda figure: draw_curves(figure, records, _BLUE), (10, 2.8), title)
 
 
 def reliability(calibration: Mapping[str, Any]) -> Markup:
@@ -75,11 +68,6 @@ def places(error_map: Mapping[str, Any], shape: float) -> Markup:
         figure.colorbar(picture, label="% of pixels wrong", fraction=0.035)
 
     return _svg(draw, (6, 0.6 + 5 / max(shape, 0.5)), "Share of wrong pixels by place in the frame")
-
-
-def _thinned(points: list[tuple[float, float]], most: int = 600) -> list[tuple[float, float]]:
-    """Return at most about ``most`` points, evenly spaced: more can't be told apart on a page."""
-    return points[:: max(1, len(points) // most)]
 
 
 def _svg(draw: Callable[[Any], None], size: tuple[float, float], title: str) -> Markup:

@@ -20,6 +20,7 @@ from segdla.evaluation.scores import Scores
 from segdla.machine.files import to_json, unused, write_json, write_whole
 
 _KEYS = ("hits", "truth", "predicted")
+_OF_NETWORK = ("checkpoint", "step", "dataset", "split", "images")  # settings that say whose scores these are
 _NAMES = "surrogateescape"  # names of files need not be text: their bytes stay
 
 
@@ -71,14 +72,19 @@ def read_record(place: str | os.PathLike[str], split: str = "val") -> Record:
         ) from error
 
 
-def records(folder: Path, split: str, checkpoint: str) -> list[Record]:
-    """Return the records of a checkpoint on a split that lie in a folder, the oldest first, without those of images."""
+def records_of_other_ways(folder: Path, settings: Mapping[str, Any]) -> list[Record]:
+    """Return the records in a folder of a network that was scored in other ways than ``settings`` say.
+
+    They are of the same checkpoint, training step and images; the oldest comes first. Scores of images are left out.
+    """
+    own = to_json(dict(settings))
     every: list[Record] = []
-    for path in sorted(folder.glob(f"eval_{split}*.json"), key=lambda path: path.stat().st_mtime):
+    for path in sorted(folder.glob(f"eval_{own['split']}*.json"), key=lambda path: path.stat().st_mtime):
         with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # another program's
             values = json.loads(path.read_text(encoding="utf-8"))
             every.append(Record(path, Scores.from_dict(values), dict(values["settings"])))
-    return [record for record in every if record.settings.get("checkpoint") == checkpoint]
+    alike = [record for record in every if all(record.settings.get(key) == own[key] for key in _OF_NETWORK)]
+    return [record for record in alike if record.settings != own]
 
 
 def config_of(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +101,16 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any], aside: Set[
         return {}
     keys = dict.fromkeys((*first, *second))
     pairs = {key: (first.get(key), second.get(key)) for key in keys if key not in aside}
-    return {key: f"{one} -> {other}" for key, (one, other) in pairs.items() if one != other}
+    return {key: f"{words(one)} -> {words(other)}" for key, (one, other) in pairs.items() if one != other}
+
+
+def words(value: Any) -> str:
+    """Return a setting as people say it: yes, no, none, or the values of a list."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or (isinstance(value, str | list | tuple) and not value):
+        return "none"
+    return ", ".join(map(words, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -24,24 +24,35 @@ def record(tmp_path):
 
 def test_a_clear_difference_is_called_one(record, tool, capsys):
     hits = np.arange(50, 70)
-    record("first", hits, scales=[1.0], step=3)
-    record("second", hits + 9, scales=[0.5, 1.0], step=4)
+    record("first", hits, scales=[1.0], step=3, flip=False)
+    record("second", hits + 9, scales=[0.5, 1.0], step=4, flip=True)
     assert tool("compare")("first", "second", "--images", 1) == 0
     output = capsys.readouterr().out
-    assert "scored otherwise: scales [1.0] -> [0.5, 1.0]" in output and "step" not in output
+    assert "scored otherwise: scales 1.0 -> 0.5, 1.0\n" in output and "step" not in output
+    assert "scored otherwise: flip no -> yes\n" in output
     assert "a real difference; equally good networks differ as much in 0.0 % of cases" in output
     assert output.splitlines()[-1].endswith("image 19")  # the higher an image's IoU, the more nine pixels change it
 
 
-def test_a_network_and_itself_differ_by_chance(record, tool, capsys):
-    path = record("first", np.arange(50, 70))
-    assert tool("compare")(path, "first") == 0
+def test_two_records_of_the_same_scores_differ_by_chance(record, tool, capsys):
+    for _ in range(2):
+        record("first", np.arange(50, 70))
+    assert tool("compare")("first/eval_val.json", "first/eval_val-2.json") == 0
     assert "mIoU +0.00: it may be chance" in capsys.readouterr().out
+
+
+def test_a_run_is_not_compared_with_itself(record, fails):
+    path = record("first", [50, 60, 70])
+    message = fails("compare", path, "first")
+    assert "both are" in message and message.endswith(
+        "eval_val.json, and scores do not differ from themselves; name two\n"
+    )
 
 
 def test_few_images_say_nothing(record, tool, capsys):
     record("first", [50, 60, 70])
-    assert tool("compare")("first", "first") == 0
+    record("second", [50, 60, 70])
+    assert tool("compare")("first", "second") == 0
     assert "too few" in capsys.readouterr().out
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from segdla.evaluation.scores import Scores
-from segdla.evaluation.table import percent, score_table
+from segdla.evaluation.table import further_lines, percent, score_table
 
 SCORES = Scores(0.5, 0.75, 0.6, {"a": 0.25, "b": math.nan}, {"a": 0.7, "b": math.nan})
 
@@ -60,3 +60,4 @@ def test_everything_at_once_fits_into_80_columns():
     text = console.export_text()
     assert all(title in text for title in ("IoU %", "95 %", "99.8-99.9", "bIoU %", "acc. %", "official", "iIoU %"))
     assert "mean (categories)" in text and "traffic light" in text
+    assert further_lines(scores)[0].startswith("bIoU is boundary IoU, the IoU of bands along the outlines; acc. is")

@@ -129,9 +129,14 @@ def test_its_data_name_images_with_pictures(parsed, record):
         assert images == sorted(images, key=lambda pair: -pair[1])
 
 
-def test_the_other_record_of_the_network_stands_beside(rows):
-    assert [row[0][0] for row in rows[1][1:]] == ["eval_val.json", "eval_val_flip.json"]
-    assert [row[2][0] for row in rows[1][1:]] == ["no", "yes"]
+def test_the_other_record_of_the_network_stands_beside_and_not_its_own(rows):
+    assert [[text for text, _ in row[:4]] for row in rows[1][1:]] == [["eval_val.json", "1.0", "no", "auto"]]
+
+
+def test_no_setting_is_blank(parsed):
+    said = dict(zip(*([text for _, text in parsed.of(tag)] for tag in ("dt", "dd")), strict=True))
+    assert said["scales"] == "1.0" and said["trained_on"] == "no" and said["protocol"] == "none"
+    assert "" not in said.values()
 
 
 def test_what_changed(parsed, rows, page, record):

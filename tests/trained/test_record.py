@@ -8,7 +8,7 @@ import pytest
 from segdla.errors import UserError
 from segdla.evaluation.image_counts import ImageCounts
 from segdla.evaluation.scores import Scores
-from segdla.trained.record import read_record, records, write_record
+from segdla.trained.record import read_record, records_of_other_ways, words, write_record
 
 IMAGES = ImageCounts(
     ("one", "zwei, drei\n名"),
@@ -36,13 +36,23 @@ def test_names_that_are_no_text_come_back(tmp_path):
     assert b"caf\xe9," in (tmp_path / "eval_val_images.csv").read_bytes()
 
 
-def test_the_records_of_a_network_come_oldest_first(tmp_path):
-    settings = [{"checkpoint": "a", "flip": True}, {"checkpoint": "b"}, {"checkpoint": "a", "flip": False}]
-    for place, values in enumerate(settings):
-        os.utime(write_record(tmp_path, "eval_val", SCORES, values), (place, place))
-    write_record(tmp_path, "eval_test", SCORES, settings[0])
+def test_a_network_s_records_of_other_ways_come_oldest_first(tmp_path):
+    own = {"checkpoint": "a", "step": 3, "dataset": "d", "split": "val", "images": 2, "scales": (1.0,)}
+    changes = [{"scales": (2.0,)}, {"checkpoint": "b"}, {"step": 2}, {}, {"images": 1}, {"flip": True}]
+    for place, values in enumerate(changes):
+        os.utime(write_record(tmp_path, "eval_val", SCORES, own | values), (place, place))
+    write_record(tmp_path, "eval_test", SCORES, own | {"split": "test", "flip": True})
     (tmp_path / "eval_val_other.json").write_text("[1]", encoding="utf-8")
-    assert [record.settings["flip"] for record in records(tmp_path, "val", "a")] == [True, False]
+    found = [record.settings for record in records_of_other_ways(tmp_path, own)]
+    assert [(one["scales"], one.get("flip")) for one in found] == [([2.0], None), ([1.0], True)]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(True, "yes"), (False, "no"), (None, "none"), ("", "none"), ([], "none"), (0, "0"), ((0.5, 1), "0.5, 1")],
+)
+def test_settings_are_said_in_words(value, said):
+    assert words(value) == said
 
 
 def test_a_spreadsheet_has_a_row_an_image(tmp_path):

@@ -124,5 +124,6 @@ def test_metrics_are_measured_if_asked_for(checkpoint):
     assert set(scores.other) == {"boundary_f", "object_sizes"}
     assert 0 < scores.other["boundary_f"]["mean"] < 1 and list(scores.other["boundary_f"]["f"]) == list(NAMES)
     assert scores.other["object_sizes"]["small"]["iou"] == {}  # Blobs tells no objects apart
-    one, other = further_lines(scores)
+    legend, one, other = further_lines(scores)
+    assert legend == "acc. is accuracy, which is recall"
     assert one.startswith("boundary F-score ") and "small - %, medium - %, large - %" in other
