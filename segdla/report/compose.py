@@ -146,10 +146,9 @@ def pictured(evaluation: Evaluation, names: set[str]) -> dict[str, dict[str, str
     """Return the layers of the images with these names, which are predicted again; by all processes together."""
     source = evaluation.source
     places = [place for place in range(len(source)) if source.name(place) in names]
-    pictures = Pictures(source)
-    replace(evaluation, source=Subset(source, places)).predict(pictures.write)
-    every = dict(chain.from_iterable(layers.items() for layers in distributed.gathered(pictures.layers)))
-    return {name: every[name] for name in map(source.name, places)}
+    pictures = Pictures(source.classes.palette)
+    replace(evaluation, source=Subset(source, places)).predict(evaluators=[pictures])
+    return {name: pictures.layers[name] for name in map(source.name, places)}
 
 
 def behind(survey: Survey, num_classes: int) -> dict[tuple[int, int], list[tuple[str, int]]]:

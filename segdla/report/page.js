@@ -1,6 +1,6 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
-const LAYERS = ["image", "truth", "prediction", "error"];
+const LAYERS = ["image", "truth", "prediction", "error", "uncertainty"];
 const cards = document.getElementById("cards");
 const behind = document.getElementById("behind");
 const viewer = document.getElementById("viewer");

@@ -24,6 +24,7 @@ from segdla.evaluation.comparison import Comparison
 from segdla.evaluation.scores import Scores
 from segdla.evaluation.table import percent
 from segdla.machine.files import to_json
+from segdla.report.pictures import UNSURE
 from segdla.report.selection import row_shares, shown_classes, worst_confusions, wrong_share
 from segdla.trained.record import words
 
@@ -31,6 +32,7 @@ MOST_CLASSES = 40
 """Rows of the confusion matrix; of more classes, those that have the most wrong pixels are shown."""
 _HERE = Path(__file__).parent
 _LONGEST = 2000  # characters of a text
+_STEP = 15  # of 255, from colour to colour of a gradient
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def render(facts: Facts) -> str:
             scores=facts.scores,
             style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
             script=Markup(script),
+            sure_to_unsure=_gradient(),
             policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
             class_rows=_class_rows(facts),
             rows=rows,
@@ -76,6 +79,12 @@ def render(facts: Facts) -> str:
             data=_data(facts, rows),
         )
     )
+
+
+def _gradient() -> str:
+    """Return the colours of uncertainty as CSS has them, from sure to unsure."""
+    steps = ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in UNSURE[::_STEP].tolist())
+    return f"linear-gradient(to right, {steps})"
 
 
 def _class_rows(facts: Facts) -> list[dict[str, Any]]:

@@ -120,9 +120,9 @@ class Evaluation:
         scores = scores.with_images(confusion.image_counts(names, group_of))
         return replace(scores, other={evaluator.name: evaluator.result() for evaluator in evaluators})
 
-    def predict(self, output: TakeMask) -> None:
-        """Hand each image's class ids to an output, without scoring them."""
-        self._count(self.source, [output])
+    def predict(self, outputs: Sequence[TakeMask] = (), evaluators: Sequence[Evaluator] = ()) -> None:
+        """Hand each image's class ids to outputs, and predictions to evaluators, without scoring them."""
+        self._count(self.source, outputs, evaluators)
 
     def submit(self, path: Path, masks: Masks | None = None) -> int:
         """Write the zip that the Cityscapes server takes; return how many predictions were in it from before.

@@ -57,6 +57,15 @@ def test_layers_and_slider(opened):
     assert over.evaluate("image => getComputedStyle(image).clipPath").endswith("40%)")
 
 
+def test_uncertainty_has_a_legend(opened):
+    scale = opened.locator(".scale")
+    assert not scale.is_visible()
+    opened.locator("input[value=uncertainty]").check(force=True)
+    assert scale.is_visible() and opened.locator("#cards .card .over.uncertainty").first.is_visible()
+    assert scale.text_content().split() == ["sure,", "0", "%", "100", "%,", "unsure"]
+    assert "rgb(0, 0, 4)" in scale.locator("i").evaluate("bar => getComputedStyle(bar).backgroundImage")
+
+
 def test_a_class_s_worst_images(opened):
     opened.locator("#which").select_option(index=2)
     assert 1 <= opened.locator("#cards .card").count() <= 4
@@ -68,8 +77,9 @@ def test_a_picture_opens_and_the_next_one_follows(opened):
     first = opened.locator("#viewer b").inner_text()
     opened.keyboard.press("ArrowRight")
     assert opened.locator("#viewer b").inner_text() != first
-    opened.keyboard.press("3")
-    assert opened.evaluate("document.documentElement.dataset.layer") == "prediction"
+    for key, layer in ("5", "uncertainty"), ("3", "prediction"):
+        opened.keyboard.press(key)
+        assert opened.evaluate("document.documentElement.dataset.layer") == layer
     opened.keyboard.press("Escape")
     assert not opened.locator("#viewer").is_visible()
     assert opened.complaints == []

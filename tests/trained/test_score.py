@@ -75,7 +75,7 @@ def test_images_whose_truth_is_secret(checkpoint, tmp_path):
     with pytest.raises(UserError, match="truth of the val split is not there: write its masks"):
         segdla.evaluate(checkpoint, source=Secret(), device="cpu", masks=tmp_path)
     assert not list(tmp_path.iterdir())  # at once
-    open_evaluation(checkpoint, source=Secret(), device="cpu").predict(Masks(tmp_path, Secret()).write)
+    open_evaluation(checkpoint, source=Secret(), device="cpu").predict([Masks(tmp_path, Secret()).write])
     assert len(list((tmp_path / "color").iterdir())) == 3
 
 
