@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from segdla.trained.score import evaluate
     from segdla.trained.segmenter import Segmenter, load
     from segdla.training import losses
-    from segdla.training.run import Run, find_lr, resume, train
+    from segdla.training.lr_range.from_config import find_lr
+    from segdla.training.run import Run, resume, train
     from segdla.version import __version__
 
 _HOME = {
@@ -40,7 +41,7 @@ _HOME = {
     "convert": "segdla.doctor.from_config",
     "create_model": "segdla.models.from_config",
     "evaluate": "segdla.trained.score",
-    "find_lr": "segdla.training.run",
+    "find_lr": "segdla.training.lr_range.from_config",
     "load": "segdla.trained.segmenter",
     "load_config": "segdla.config",
     "losses": "segdla.training.losses",

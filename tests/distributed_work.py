@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from support import run_tool
-from tiny_run import small_network, tiny_training, train_tiny
+from tiny_run import tiny_training, train_tiny, use_small_networks
 from torch import nn
 
 from segdla.data.images import read_image
@@ -28,7 +28,6 @@ from segdla.machine import distributed
 from segdla.machine.files import owned, write_whole
 from segdla.media import run
 from segdla.training import log
-from segdla.training import run as training_run
 from segdla.training.budget import batch_fit, rehearsal
 from segdla.training.losses import Objective, cross_entropy
 from segdla.training.run_folder import occupied
@@ -198,7 +197,7 @@ def train_until_patience_ends(folder):
 
 def train_for_minutes(config, runs):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_run, "build_network", lambda _, num_classes: small_network(num_classes))
+        use_small_networks(patch)
         patch.setattr(log, "curves", lambda _: np.zeros((8, 8, 3), np.uint8))
         patch.setattr(rehearsal, "_SHORTEST", 0.0)
         patch.setattr(rehearsal, "fit", lambda *_: (3, ""))
@@ -208,7 +207,7 @@ def train_for_minutes(config, runs):
 def train_with_less_room(config, runs):
     """Train with ``auto``; eight images fit into the first process, four into the second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_run, "build_network", lambda _, num_classes: small_network(num_classes))
+        use_small_networks(patch)
         patch.setattr(log, "curves", lambda _: np.zeros((8, 8, 3), np.uint8))
         patch.setattr(batch_fit, "largest_batch", lambda *_: 8 >> distributed.rank())
         return run_tool("train", config, "--runs", runs)

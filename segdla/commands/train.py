@@ -64,8 +64,8 @@ def propose_lr(args: argparse.Namespace) -> int:
     from segdla.config import parse_overrides
     from segdla.data.image_writer import write_image
     from segdla.machine import distributed
-    from segdla.training.lr_range import HIGHEST, LOWEST, NUM_STEPS
-    from segdla.training.run import find_lr
+    from segdla.training.lr_range.from_config import find_lr
+    from segdla.training.lr_range.range_test import HIGHEST, LOWEST, NUM_STEPS
     from segdla.visualize import rate_curve
 
     if args.config is None or args.resume or args.name:

@@ -30,7 +30,7 @@ from segdla.training.forecast import Forecast, remedy_of_length
 from segdla.training.log import RunLog
 from segdla.training.loop import Validation
 from segdla.training.losses import Objective
-from segdla.training.own import Data, Loss, Own
+from segdla.training.own.parts import Data, Loss, Own
 from segdla.training.state import Plan, Training, moving_average
 from segdla.training.step import Gradients, gradients_of
 from segdla.training.weigh_classes import weigh_classes
@@ -59,13 +59,6 @@ SCHEDULES: dict[str, Callable[[TrainConfig, float, int], float]] = {
     "cosine": lambda t, done, epoch: (1 + math.cos(math.pi * done)) / 2,
     "step": lambda t, done, epoch: t.gamma ** bisect_right(sorted(t.milestones), epoch),
 }
-
-
-def build_objective(config: Config, own: Own, source: Source, device: torch.device) -> Objective:
-    """Return what training minimises: the caller's own loss, or else the config's."""
-    if own.loss is not None:
-        return Objective([(1.0, own.loss)])
-    return build_loss(config.loss, source, device, config.data.unreadable == "skip")
 
 
 def build_loss(config: LossConfig, source: Source, device: torch.device, may_skip: bool = False) -> Objective:

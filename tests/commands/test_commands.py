@@ -217,7 +217,8 @@ def test_an_empty_split(fails, two_folders, tmp_path):
 
 
 def test_an_unreadable_image_among_those_to_be_cached(fails, two_folders, tmp_path, monkeypatch):
-    monkeypatch.setattr("segdla.training.run.quick_check", lambda source: None)  # which would have seen it first
+    # It would have seen the image first.
+    monkeypatch.setattr("segdla.training.own.from_config.quick_check", lambda source: None)
     (tmp_path / "set" / "train" / "images" / "scene 1.png").write_bytes(b"")
     words = ("data.cache=disk", f"data.cache_folder={tmp_path / 'cache'}")
     assert "scene 1.png is not an image" in fails("train", two_folders, *words)

@@ -13,7 +13,8 @@ from segdla.training import from_config
 from segdla.training.batches import keys_of
 from segdla.training.cuda_graph import Recorded
 from segdla.training.losses import Objective, cross_entropy, dice
-from segdla.training.own import Data, Own
+from segdla.training.own.from_config import build_objective
+from segdla.training.own.parts import Data, Own
 from segdla.training.state import Plan, Training
 
 CPU = torch.device("cpu")
@@ -94,7 +95,7 @@ def test_a_loss_without_terms_is_answered():
 def test_an_own_loss_takes_the_place_of_the_configs():
     logits, targets = torch.randn(2, 9, 8, 8), torch.randint(0, 9, (2, 8, 8))
     asked = settings("loss.class_weights=enet")  # which are then not counted
-    objective = from_config.build_objective(asked, Own(loss=lambda logits, targets: logits.sum()), SCENES, CPU)
+    objective = build_objective(asked, Own(loss=lambda logits, targets: logits.sum()), SCENES, CPU)
     assert objective(logits, targets) == logits.sum()
     assert objective.amount(targets) == 128
 

@@ -11,16 +11,16 @@ import time
 
 import pytest
 import yaml
-from tiny_run import TINY, assert_same_run, small_network
+from tiny_run import TINY, assert_same_run, use_small_networks
 
 import segdla
-from segdla.training import loggers, run
+from segdla.training import loggers
 from segdla.training.loggers import LOGGERS, Logger
 
 
 @pytest.fixture(autouse=True)
 def _small_networks(monkeypatch):
-    monkeypatch.setattr(run, "build_network", lambda _, num_classes: small_network(num_classes))
+    use_small_networks(monkeypatch)
 
 
 def config(*names, **train):

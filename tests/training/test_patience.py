@@ -9,13 +9,12 @@ import pytest
 import torch
 from distributed_work import train_until_patience_ends
 from processes import run_together
-from tiny_run import batches, small_network, tiny_training, train_tiny
+from tiny_run import batches, tiny_training, train_tiny, use_small_networks
 
 from segdla.checkpoints.checkpoint import BEST, read_checkpoint
 from segdla.config import parse
 from segdla.errors import UserError
 from segdla.evaluation.confusion import ConfusionMatrix
-from segdla.training import run
 from segdla.training.state import read_state, restore
 
 
@@ -92,7 +91,7 @@ def test_all_processes_end_together_though_one_alone_has_the_run_s_files(tmp_pat
 
 
 def test_a_run_that_has_ended_early_says_how_to_go_on(two_folders, tool, fails, scoring, monkeypatch):
-    monkeypatch.setattr(run, "build_network", lambda _, num_classes: small_network(num_classes))
+    use_small_networks(monkeypatch)
     scoring(0.5, 0.4, 0.3)
     assert tool("train")(two_folders, "train.patience=1", "train.epochs=3") == 0
     message = fails("train", "--resume", "runs/two_folders")

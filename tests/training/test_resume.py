@@ -5,12 +5,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 import torch
 from processes import start
 from support import run_tool
-from tiny_run import TINY, assert_same_run, small_network
+from tiny_run import TINY, assert_same_run, use_small_networks
 
-from segdla.training import log, run
+from segdla.training import log
 
 NUM_KILLS = 10  # of each of two chains of runs
 NUM_STEPS = 12  # of the tiny run
@@ -19,7 +20,7 @@ NUM_STEPS = 12  # of the tiny run
 def train(*argv):
     """``segdla train`` of a small network, without the drawing of curves, which took half of a short run's time."""
     # This process is the test's own.
-    run.build_network = lambda _, num_classes: small_network(num_classes)
+    use_small_networks(pytest.MonkeyPatch())
     log.curves = lambda _: np.zeros((8, 8, 3), np.uint8)
     return run_tool("train", *argv)
 

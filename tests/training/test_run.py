@@ -10,7 +10,7 @@ import pytest
 import torch
 from distributed_work import find_occupied
 from processes import run_together
-from tiny_run import assert_same_run, small_network
+from tiny_run import assert_same_run, small_network, use_small_networks
 
 import segdla
 from segdla.data.source import Classes, Source
@@ -24,8 +24,8 @@ from segdla.training.state import Training
 @pytest.fixture(autouse=True)
 def _small_networks(monkeypatch):
     """The config's network takes most of a short run's time, and is not the point."""
-    for module in (run, trained):
-        monkeypatch.setattr(module, "build_network", lambda _, num_classes: small_network(num_classes))
+    use_small_networks(monkeypatch)
+    monkeypatch.setattr(trained, "build_network", lambda _, num_classes: small_network(num_classes))
 
 
 @pytest.mark.parametrize(
@@ -268,8 +268,8 @@ def test_an_own_source_is_what_is_trained_and_validated_on(config, tmp_path, cap
 
 
 def test_an_own_network_is_trained_in_place_and_opens_again(config, tmp_path, monkeypatch):
-    for module in (run, trained):
-        monkeypatch.setattr(module, "build_network", lambda *_: pytest.fail("the config's network"))
+    for module in ("segdla.training.own.from_config", "segdla.trained.open"):
+        monkeypatch.setattr(f"{module}.build_network", lambda *_: pytest.fail("the config's network"))
     model = small_network(9, channels=(4, 8, 12))
     before = model.classifier.weight.clone()
     a_run = segdla.train(config, runs=tmp_path, model=model)

@@ -19,7 +19,8 @@ from segdla.training import from_config as build
 from segdla.training.budget.batch_fit import fitting_batch
 from segdla.training.budget.rehearsal import IMAGES, steps_that_fit
 from segdla.training.budget.time_budget import WARM_UP_SHARE
-from segdla.training.own import Own
+from segdla.training.own.from_config import build_objective
+from segdla.training.own.parts import Own
 from segdla.training.run_folder import CONFIG
 from segdla.training.state import Plan, Training, require_unfinished
 from segdla.training.step import Gradients
@@ -33,7 +34,7 @@ def with_batch_size(config: Config, own: Own, source: Source, network: DLASeg, m
     copy = deepcopy(network).to(device, memory_format=memory_format(t.channels_last)).train()  # type: ignore[call-overload]
     training = build.build_training(t, copy, Plan(Path(), device, 1, 1, machine.precision))
     loss = config.loss.model_copy(update={"class_weights": None})  # they would have to be counted
-    objective = build.build_objective(config.model_copy(update={"loss": loss}), own, source, device)
+    objective = build_objective(config.model_copy(update={"loss": loss}), own, source, device)
     forward, parts = in_precision(copy, device, machine.precision), distributed.world_size() * t.accumulate
     size = fitting_batch(
         training,

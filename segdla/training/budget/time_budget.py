@@ -1,6 +1,7 @@
 """The number of steps that fits into a time, with the evaluations and savings between them."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from segdla.errors import UserError
 from segdla.machine.terminal import clock, rough_duration
@@ -70,3 +71,9 @@ def length_in_words(plan: Plan, epochs: int | None, batch_size: int, parts: int,
         return f"{plan.num_steps} steps of {batch_size} images{in_parts}, {an_epoch}{from_step}"
     steps = f"{plan.steps_per_epoch} steps of {batch_size} images{in_parts}"
     return f"{epochs} epochs of {steps}: {plan.num_steps} steps{from_step}"
+
+
+def with_new_length(overrides: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return overrides in which new minutes don't leave the number of steps that older ones had."""
+    overrides = dict(overrides or {})
+    return {"train.steps": None} | overrides if overrides.get("train.minutes") else overrides

@@ -5,11 +5,10 @@ import torch
 import yaml
 from distributed_work import train_with_less_room
 from processes import run_together
-from tiny_run import TINY, assert_same_run, small_network
+from tiny_run import TINY, assert_same_run, use_small_networks
 
 import segdla
 from segdla.errors import UserError
-from segdla.training import run
 from segdla.training.budget import batch_fit
 from segdla.training.budget.batch_fit import largest_batch, most_images
 
@@ -76,7 +75,7 @@ def config(**train):
 
 @pytest.fixture(autouse=True)
 def _small_networks(monkeypatch):
-    monkeypatch.setattr(run, "build_network", lambda _, num_classes: small_network(num_classes))
+    use_small_networks(monkeypatch)
 
 
 def test_a_run_is_that_of_the_number_which_is_said_and_written(tmp_path, capsys):

@@ -8,13 +8,12 @@ import torch
 import yaml
 from distributed_work import train_for_minutes
 from processes import run_together
-from tiny_run import TINY, assert_same_run, small_network
+from tiny_run import TINY, assert_same_run, use_small_networks
 
 import segdla
 from segdla.config import parse
 from segdla.errors import UserError
 from segdla.evaluation.confusion import ConfusionMatrix
-from segdla.training import run
 from segdla.training.budget import rehearsal, time_budget
 from segdla.training.budget.time_budget import Times, most_steps, run_seconds
 from segdla.training.losses import cross_entropy
@@ -53,7 +52,7 @@ def test_what_is_spent_is_taken_off():
 @pytest.fixture
 def tiny(monkeypatch):
     """``tiny(steps)`` gives a config that trains for minutes, into which so many steps will be said to fit."""
-    monkeypatch.setattr(run, "build_network", lambda _, num_classes: small_network(num_classes))
+    use_small_networks(monkeypatch)
     monkeypatch.setattr(rehearsal, "_SHORTEST", 0.0)
 
     def config(steps, **train):

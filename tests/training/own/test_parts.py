@@ -4,7 +4,7 @@ from tiny_run import small_network
 
 from segdla.data.source import Classes, Source
 from segdla.errors import UserError
-from segdla.training.own import own_data, require_fitting
+from segdla.training.own.parts import own_data, require_fitting
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 

@@ -6,24 +6,24 @@ import os
 import signal
 
 import pytest
-from tiny_run import TINY, small_network
+from tiny_run import TINY, use_small_networks
 
 import segdla
 from segdla.data.images import read_image
-from segdla.training import lr_range, run
 from segdla.training.losses import cross_entropy
-from segdla.training.lr_range import HIGHEST, LOWEST, NUM_STEPS, RangeTest, rates
+from segdla.training.lr_range import from_config, range_test
+from segdla.training.lr_range.range_test import HIGHEST, LOWEST, NUM_STEPS, RangeTest, rates
 
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    for module in (run, lr_range):
+    for module in (from_config, range_test):
         monkeypatch.setattr(module, "NUM_STEPS", 24)
 
 
 @pytest.fixture(autouse=True)
 def _small_networks(monkeypatch):
-    monkeypatch.setattr(run, "build_network", lambda _, num_classes: small_network(num_classes))
+    use_small_networks(monkeypatch)
 
 
 @pytest.fixture
@@ -71,13 +71,13 @@ def test_the_same_numbers_come_each_time_and_nothing_is_written(config, tmp_path
 
 @pytest.mark.usefixtures("few_steps")
 def test_the_rates_are_those_that_the_optimizer_takes(config, monkeypatch):
-    seen, take_step = [], run.range_test.__globals__["take_step"]
+    seen, take_step = [], range_test.take_step
 
     def noting(training, *args):
         seen.append({group["lr"] for group in training.optimizer.param_groups})
         return take_step(training, *args)
 
-    monkeypatch.setitem(run.range_test.__globals__, "take_step", noting)
+    monkeypatch.setattr(range_test, "take_step", noting)
     test = segdla.find_lr(config, {"train.backbone_lr": 0.1, "train.lr": 0.3, "train.warmup_steps": 50})
     for rate, taken in zip(test.rates, seen, strict=False):
         assert sorted(taken) == pytest.approx([rate / 10, rate])

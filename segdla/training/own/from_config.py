@@ -1,0 +1,42 @@
+"""The data, network and loss of a run: a caller's own, or else those that the config describes."""
+
+import torch
+
+from segdla.config import Config
+from segdla.data.from_config import open_split
+from segdla.data.source import Source
+from segdla.doctor.quick_check import quick_check
+from segdla.machine import distributed
+from segdla.machine.terminal import say
+from segdla.models.dlaseg import DLASeg
+from segdla.models.from_config import build_network
+from segdla.training.from_config import build_loss
+from segdla.training.losses import Objective
+from segdla.training.own.parts import Data, Own, own_data, require_fitting
+
+
+def open_data(config: Config, own: Own) -> Data:
+    """Open the splits and check a few of their pairs. Raises UserError if something is wrong with them."""
+    if own.source is not None:
+        return own_data(own.source, trains_on_val=config.trains_on_val)
+    data = Data(open_split(config, "train"), open_split(config, "val"))
+    for source in data[1:] if config.data.unreadable == "skip" else data:
+        doubt = quick_check(source)
+        if doubt and distributed.is_main():
+            say(f"{doubt} (segdla check CONFIG tells more)")
+    return data
+
+
+def open_network(config: Config, own: Own, data: Data) -> DLASeg:
+    """Open the network, freshly initialised. Raises UserError if it does not fit the data."""
+    if own.model is not None:
+        require_fitting(own.model, data.training.classes)
+        return own.model
+    return build_network(config.model, len(data.training.classes))
+
+
+def build_objective(config: Config, own: Own, source: Source, device: torch.device) -> Objective:
+    """Return what training minimises: the caller's own loss, or else the config's."""
+    if own.loss is not None:
+        return Objective([(1.0, own.loss)])
+    return build_loss(config.loss, source, device, config.data.unreadable == "skip")
