@@ -142,7 +142,8 @@ def test_files_that_are_no_checkpoint(tmp_path, read):
 @pytest.fixture
 def old_run(tmp_path):
     with tarfile.open(FIXTURES / "run_0.1.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # since Python 3.11.4
+        archive.extractall(tmp_path)
     return tmp_path / "run_0.1"
 
 
