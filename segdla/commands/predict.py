@@ -2,18 +2,23 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segdla.commands.arguments import Parser
 from segdla.errors import quoted
 from segdla.machine.files import unused
+from segdla.machine.imports import collecting_nothing
 from segdla.machine.terminal import complain, console, growing_progress, say
-from segdla.media.inputs import find_inputs
-from segdla.media.outputs import KINDS, POLYGONS, Output, is_output, latest
-from segdla.media.run import Tally, predict_files
+from segdla.media.kinds import KINDS, POLYGONS
+
+if TYPE_CHECKING:
+    from segdla.media.label_outputs import LabelOutputs
+    from segdla.trained.segmenter import Segmenter
 
 DESCRIPTION = """Segment images and videos, each at its own size. An image becomes OUTPUT/KIND/NAME.png, a video
 OUTPUT/KIND/NAME.mp4 at its frame rate; a legend.png lies beside them. Under torchrun the inputs are dealt out to the
@@ -72,9 +77,12 @@ def kinds(word: str) -> tuple[str, ...]:
 
 
 def main(args: argparse.Namespace) -> int:
-    from segdla.machine import distributed
-    from segdla.media.label_outputs import LabelOutputs, predicted_style
-    from segdla.trained.segmenter import load
+    with collecting_nothing():
+        from segdla.machine import distributed
+        from segdla.media.inputs import find_inputs
+        from segdla.media.outputs import Output, is_output, latest
+        from segdla.media.run import Tally, predict_files
+        from segdla.trained.segmenter import load
 
     with distributed.process_group(patience=timedelta(days=30)):  # one process may have the long videos
         console.quiet = not distributed.is_main()
@@ -90,8 +98,7 @@ def main(args: argparse.Namespace) -> int:
         say(f"{trained.origin}: {len(segmenter.classes)} classes, {trained.device}, {trained.machine}")
         classes = segmenter.classes, segmenter.palette
         pictures, polygons = ([kind for kind in args.output_kind if kind in kinds] for kinds in (KINDS, POLYGONS))
-        style = predicted_style(*classes, args.tolerance, args.min_pixels, args.background)
-        labels = LabelOutputs(folder, polygons, style) if polygons else None
+        labels = label_outputs(args, folder, polygons, segmenter) if polygons else None
         output = Output(folder, pictures, *classes, not args.no_legend, labels)
         distributed.on_main(lambda: output.require_no_overwriting(inputs))
         if labels:
@@ -108,3 +115,13 @@ def main(args: argparse.Namespace) -> int:
                 labels.finish(inputs, args.skip_existing)
         say(f"{whole}, in {folder}/")
     return whole.status
+
+
+def label_outputs(
+    args: argparse.Namespace, folder: Path, polygons: Sequence[str], segmenter: "Segmenter"
+) -> "LabelOutputs":
+    """Return the writer of polygons, whose import takes a while."""
+    from segdla.media.label_outputs import LabelOutputs, predicted_style
+
+    style = predicted_style(segmenter.classes, segmenter.palette, args.tolerance, args.min_pixels, args.background)
+    return LabelOutputs(folder, polygons, style)

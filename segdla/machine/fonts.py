@@ -18,7 +18,7 @@ def lettering(text: str) -> tuple[str, str]:
     once a process.
     """
     text = "".join(c if c.isprintable() or c in _INVISIBLE else _escaped(c) for c in text)
-    absent = _absent(_shipped(), text)
+    absent = "" if text.isascii() else _absent(_shipped(), text)  # to ask for its letters imports matplotlib
     if not absent:
         return text, _shipped()
     for path in _installed():

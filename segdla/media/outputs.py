@@ -22,26 +22,13 @@ from segdla.errors import UserError, one_line
 from segdla.machine.files import partial_path, put_in_place
 from segdla.machine.threads import Background
 from segdla.media.inputs import Input
+from segdla.media.kinds import KINDS, POLYGONS
 from segdla.media.video import VideoWriter
 from segdla.visualize import beside, colorize, legend, tint, tinted_classes, with_legend
 
 if TYPE_CHECKING:  # its import would delay --help
     from segdla.media.label_outputs import LabelOutputs
 
-KINDS = {
-    "ids": "PNGs whose pixels are class ids; of a video, one a frame in NAME.frames/",
-    "color": "PNGs with a palette: coloured to look at, and their pixels are the ids",
-    "overlay": "the colours over the image, but for the background's, with a legend where there is room",
-    "side-by-side": "image, overlay and legend",
-}
-"""Kinds of pictures."""
-POLYGONS = {
-    "coco": "polygons, one JSON of all images (COCO)",
-    "yolo": "polygons, a text file for each image, and data.yaml",
-    "labelme": "polygons, a JSON file for each image (Labelme)",
-    "cvat": "polygons, one XML of all images (CVAT for images)",
-}
-"""Kinds of labels, by the format's name; ``label_outputs.py`` writes them."""
 LEGEND = "legend.png"
 _MARK = ".segdla-output"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, overload
 
 import numpy as np
 import torch
@@ -15,13 +15,14 @@ from torch import Tensor
 from segdla.checkpoints import hub
 from segdla.data.images import as_rgb
 from segdla.errors import UserError
-from segdla.export.write import Export
 from segdla.inference.from_config import Predictor
 from segdla.machine.out_of_memory import answering_out_of_memory
 from segdla.models.dlaseg import DLASeg
-from segdla.trained.export_trained import export_trained
 from segdla.trained.open import TrainedNetwork, WindowSetting, open_trained
 from segdla.visualize import colorize
+
+if TYPE_CHECKING:
+    from segdla.export.write import Export
 
 OneImage = np.ndarray | Image.Image | str | os.PathLike[str]
 """An image (H,W,3) RGB or (H,W) grey, uint8, a PIL image or a path."""
@@ -135,7 +136,7 @@ class Segmenter:
 
     def export(
         self, path: str | os.PathLike[str], *, int8: bool = False, num_images: int = 20, max_drop: float = 2.0
-    ) -> Export:
+    ) -> "Export":
         """Write the network for another runtime, in the format of the suffix: .onnx, .xml (OpenVINO) or .pt2.
 
         The file is kept only if it computes what the network does. ``int8`` puts convolutions into 8 bits, which may
@@ -143,6 +144,8 @@ class Segmenter:
 
         Raises UserError if the file exists, or is not kept.
         """
+        from segdla.trained.export_trained import export_trained  # imports all data sets
+
         return export_trained(self.trained, path, int8, num_images, max_drop)
 
     def save_to_hub(self, name: str, private: bool = False) -> str:

@@ -34,6 +34,11 @@ def stix(tmp_path):
     return path
 
 
+def test_the_shipped_font_has_all_letters_that_are_not_looked_up_in_it():
+    letters = {letter for letter in map(chr, range(128)) if letter.isprintable()}
+    assert not fonts._absent(fonts._shipped(), "".join(letters))
+
+
 def test_latin_greek_cyrillic_arabic_are_in_the_shipped_font(install, capsys):
     install()
     for text in ("Straße", "λ", "ж", "می\u200cشود"):

@@ -12,8 +12,9 @@ from segdla.data.images import read_mask
 from segdla.doctor.from_config import open_labels
 from segdla.errors import UserError
 from segdla.media.inputs import Input
+from segdla.media.kinds import POLYGONS
 from segdla.media.label_outputs import LabelOutputs, predicted_style
-from segdla.media.outputs import POLYGONS, Output
+from segdla.media.outputs import Output
 
 KINDS = ",".join(POLYGONS)
 NAMES, PALETTE = ("Background", "car", "road"), ((0, 0, 0), (200, 0, 0), (0, 0, 250))

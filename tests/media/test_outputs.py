@@ -10,7 +10,8 @@ from support import photo, write
 from segdla.data.images import read_image, read_mask
 from segdla.errors import UserError
 from segdla.media.inputs import Input
-from segdla.media.outputs import KINDS, Output, VideoOutput, latest
+from segdla.media.kinds import KINDS
+from segdla.media.outputs import Output, VideoOutput, latest
 from segdla.visualize import colorize, legend, overlay
 
 NAMES = ("sky", "road", "car")
