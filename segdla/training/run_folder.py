@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from segdla.errors import UserError
+from segdla.errors import UserError, quoted
 from segdla.machine.files import owned, require_text, unused, write_text
 from segdla.training.state import Training
 
@@ -33,8 +33,10 @@ class Run(os.PathLike[str]):
 def new_folder(runs: Path, name: str | None, default: str) -> Path:
     """Return the folder of a new run in ``runs``: ``name``, or ``default``, which is numbered if it is taken.
 
-    Raises UserError if ``name`` is taken, or the path is no text.
+    Raises UserError if ``name`` is taken or is none of a folder in ``runs``, or the path is no text.
     """
+    if name is not None and (name != Path(name).name or name in ("", "..")):
+        raise UserError(f"a run can't be named {quoted(name)}: give a name without / (--name); --runs is its folder")
     folder = runs / (name or default)
     require_text(folder, "choose another name (--name) or folder of runs (--runs)")
     if name and folder.exists():

@@ -19,6 +19,12 @@ def test_names_of_new_runs(tmp_path):
         new_folder(tmp_path, "mine", "other")
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../mine", "a/b", "/tmp", "mine/"])
+def test_a_run_s_name_is_that_of_a_folder_in_the_folder_of_runs(tmp_path, name):
+    with pytest.raises(UserError, match="a run can't be named"):
+        new_folder(tmp_path, name, "mine")
+
+
 @pytest.mark.parametrize("steps", [0, 1])
 def test_a_new_run_stays_if_a_step_was_taken(tmp_path, steps):
     run, training = tmp_path / "runs" / "a", tiny_training()
