@@ -35,7 +35,7 @@ _USAGE = "\n".join(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb with its arguments; return the exit status."""
-    from segdla.errors import quoted
+    from segdla.errors import nearest, quoted
     from segdla.machine.terminal import say
 
     words = list(sys.argv[1:] if argv is None else argv)
@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"segdla {__version__}")
         return 0
     if words[0] not in VERBS:
-        print(f"segdla: {quoted(words[0])} is none of {', '.join(VERBS)}; see segdla --help", file=sys.stderr)
+        near = nearest(words[0], VERBS)
+        remedy = f"did you mean segdla {near}?" if near else "see segdla --help"
+        print(f"segdla: {quoted(words[0])} is none of {', '.join(VERBS)}; {remedy}", file=sys.stderr)
         return 2
     return run_verb(words[0], words[1:])
 

@@ -1,6 +1,8 @@
 """The exception for a user's mistake, and how a message quotes values of any size."""
 
+import difflib
 import reprlib
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -36,3 +38,8 @@ def shortened(text: str, most: int) -> str:
     """Return text cut in the middle to at most ``most`` characters."""
     end = most // 3
     return text if len(text) <= most else f"{text[: most - end - 3]}...{text[-end:]}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like an unknown one, to ask whether it was meant; None if none is like it."""
+    return next(iter(difflib.get_close_matches(name[:100], list(known), n=1, cutoff=0.5)), None)

@@ -1,13 +1,12 @@
 """Turn pydantic's errors about a config into sentences: the key, its value and the remedy."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
-from segdla.config.keys import keys_beside, written_path
-from segdla.errors import one_line, quoted
+from segdla.config.keys import keys_beside, keys_named, written_path
+from segdla.errors import nearest, one_line, quoted
 
 _MOST_SENTENCES = 6
 
@@ -30,8 +29,10 @@ def _explain(error: Mapping[str, Any], config: type[BaseModel]) -> str:
     key = _key(path)
     match error["type"]:
         case "extra_forbidden":
-            near = difflib.get_close_matches(str(path[-1])[:100], keys_beside(error["loc"], config), n=1, cutoff=0.5)
-            return f"unknown key {key}" + (f", did you mean {_key((*path[:-1], near[0]))}?" if near else "")
+            elsewhere = keys_named(path[-1], config) if len(path) == 1 else []
+            near = nearest(str(path[-1]), keys_beside(error["loc"], config))
+            meant = [_key(place) for place in elsewhere] or ([_key((*path[:-1], near))] if near else [])
+            return f"unknown key {key}" + (f", did you mean {' or '.join(meant)}?" if meant else "")
         case "union_tag_not_found":
             return f"{_key((*path, 'dataset'))} is missing"
         case "missing":

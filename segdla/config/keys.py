@@ -21,6 +21,16 @@ def keys_beside(location: Sequence[str | int], config: type[BaseModel]) -> list[
     return list(section.model_fields) if section else []
 
 
+def keys_named(name: str | int, config: type[BaseModel]) -> list[Path]:
+    """Return the keys of that name in the config's sections."""
+    sections = {section: _choices(field.annotation) for section, field in config.model_fields.items()}
+    return [
+        (section, name)
+        for section, choices in sections.items()
+        if any(_is_section(choice) and name in choice.model_fields for choice in choices)
+    ]
+
+
 def takes_text(path: Sequence[str], config: type[BaseModel]) -> tuple[bool, bool]:
     """Return whether a key's value is text, whichever data set is meant, and whether it may be null."""
     kinds: list[Any] = [config]

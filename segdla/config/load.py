@@ -12,7 +12,7 @@ from segdla.config.explain import explain
 from segdla.config.keys import takes_text
 from segdla.config.sections import Config
 from segdla.config.yaml_reader import MOST_CHARACTERS, read_word, read_yaml
-from segdla.errors import UserError, one_line, quoted
+from segdla.errors import UserError, nearest, one_line, quoted
 
 _PACKAGE = Path(__file__).parents[1]
 _FOLDERS = (Path("configs"), _PACKAGE / "shipped", _PACKAGE.parent / "configs")  # here, in the wheel, in the clone
@@ -44,7 +44,9 @@ def load_config(config: str | os.PathLike[str] | Config, overrides: Mapping[str,
             text = file.read(MOST_CHARACTERS + 1)  # /dev/zero has no end
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read the config {one_line(path)}: {reason}") from error
+        near = nearest(path.stem, _names()) if isinstance(error, FileNotFoundError) else None
+        remedy = f", did you mean {near}?" if near else ""
+        raise UserError(f"cannot read the config {one_line(path)}: {reason}{remedy}") from error
     return parse_yaml(text, overrides, source=str(path))
 
 
@@ -103,6 +105,11 @@ def dump(config: Config) -> str:
 def schema() -> dict[str, Any]:
     """Return the JSON schema of a config file, for editors."""
     return Config.model_json_schema()
+
+
+def _names() -> list[str]:
+    """Return the bare names of the configs that can be found."""
+    return [file.stem for folder in _FOLDERS for file in folder.glob("*.yaml")]
 
 
 def _with_value(values: Any, path: Sequence[str], value: Any) -> Any:

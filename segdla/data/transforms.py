@@ -1,6 +1,5 @@
 """Augmentation: a cut, one matrix for the colours, then albumentations."""
 
-import difflib
 import inspect
 import os
 import random
@@ -17,7 +16,7 @@ import albumentations as A
 
 from segdla.data.cut import RandomCut
 from segdla.data.labels import IGNORE_INDEX
-from segdla.errors import UserError, one_line, quoted
+from segdla.errors import UserError, nearest, one_line, quoted
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # shares of R, G and B in grey
 
@@ -123,8 +122,8 @@ def _by_name(name: str, arguments: Mapping[str, Any], num_classes: int) -> A.Bas
     # Without an ``apply`` of its own it is a base of others, or for volumes.
     known = {n: t for n, t in known.items() if t.apply is not A.BasicTransform.apply}
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f", did you mean {near[0]}?" if near else "; take one of its classes that change images"
+        near = nearest(name, known)
+        hint = f", did you mean {near}?" if near else "; take one of its classes that change images"
         raise UserError(f"data.augment.transforms: albumentations has no transform of images {quoted(name)}{hint}")
     fill = inspect.signature(known[name]).parameters.get("fill_mask")
     if fill is not None and fill.default == 0:  # else pixels that it uncovers would be of the first class

@@ -12,6 +12,9 @@ FOLDER = {"dataset": "folder", "classes": ["a", "b"], "train": {"list": "x"}, "v
     [
         ("train.lrr=1", "unknown key 'train.lrr', did you mean 'train.lr'?"),
         ("trian.lr=1", "unknown key 'trian', did you mean 'train'?"),
+        ("lr=1", "unknown key 'lr', did you mean 'train.lr'?"),
+        ("batch_size=1", "unknown key 'batch_size', did you mean 'train.batch_size' or 'eval.batch_size'?"),
+        ("crop=1", "unknown key 'crop', did you mean 'data.crop'?"),
         ("data.augment.scal=1", "unknown key 'data.augment.scal', did you mean 'data.augment.scale'?"),
         ("data.root=x", "unknown key 'data.root'"),  # of another data set
         ("train.lr=fast", "'train.lr' is 'fast'"),

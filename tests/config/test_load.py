@@ -106,6 +106,8 @@ def test_a_bare_name_is_a_file_here_or_in_configs_or_in_the_package(tmp_path, mo
 def test_unreadable_config_files(tmp_path):
     with pytest.raises(UserError, match=r"none\.yaml: No such file"):
         load_config(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match=r"config quickstat: No such file .*, did you mean quickstart\?"):
+        load_config("quickstat")
     (tmp_path / "bad.yaml").write_text("data: [", encoding="utf-8")
     with pytest.raises(UserError, match=r"bad\.yaml: not valid YAML"):
         load_config(tmp_path / "bad.yaml")
