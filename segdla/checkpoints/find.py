@@ -68,9 +68,16 @@ def _default(runs: Path, for_photographs: bool) -> Found:
     fault = f"{'know' if len(passed_over) > 1 else 'knows'} drawn scenes alone"
     if len(passed_over) < len(newest_first):
         exception = f" but for {names}, which {fault}" if passed_over else ""
-        return Found(newest_first[len(passed_over)], f"the newest run{exception}")
+        newest = newest_first[len(passed_over)]
+        return Found(newest, f"the newest run{exception}{_score(newest)}")
     why = f"{names} {fault}; to use it, name it" if passed_over else "there is no run yet"
     return Found(SHIPPED, f"the small street-scene network that comes along, because {why}")
+
+
+def _score(path: Path) -> str:
+    """Return the score of a checkpoint for the line that says why it was chosen: an interrupted run's may be poor."""
+    scores = read_card(path).scores
+    return "" if scores is None else f", mIoU {100 * scores.mean_iou:.1f} % on {scores.split}"
 
 
 def _knows_drawn_scenes_alone(path: Path) -> bool:

@@ -10,6 +10,7 @@ from segdla.checkpoints.find import SHIPPED, Found, find_checkpoint
 from segdla.data.scenes import Scenes
 from segdla.data.source import Classes
 from segdla.errors import UserError
+from segdla.evaluation.scores import Scores
 
 PHOTOGRAPHS = Card({"data": {"dataset": "folder"}}, Classes(("a",), ((0, 0, 0),)))
 DRAWINGS = Card({"data": {"dataset": "scenes"}}, Scenes.classes)
@@ -52,6 +53,11 @@ def test_the_newest_run_is_the_default(runs, for_photographs):
     assert find_checkpoint(None, folder, for_photographs=for_photographs) == Found(
         folder / "b" / BEST, "the newest run"
     )
+
+
+def test_the_default_is_named_with_its_score(runs):
+    scored = replace(PHOTOGRAPHS, scores=Scores(0.1234, 0.5, 0.5, {"a": 0.1234}, {"a": 0.5}, split="val"))
+    assert find_checkpoint(None, runs(a=scored)).reason == "the newest run, mIoU 12.3 % on val"
 
 
 def test_a_run_of_drawn_scenes_is_the_default_where_photographs_are_not_meant(runs):
