@@ -15,10 +15,11 @@ from pathlib import Path
 
 import torch
 from camvid import spread
-from measure import RESULTS, alternating, keep_memory, machine, run_training, write
+from measure import RESULTS, alternating, machine, run_training, write
 from recipe import HELD_OUT, halve
 
 from segdla.config import load_config
+from segdla.machine.heap import keep_memory
 from segdla.models.dlaseg import DLASeg
 from segdla.models.fold import for_prediction
 from segdla.models.from_config import build_network

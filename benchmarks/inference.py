@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from measure import RESULTS, alternating, keep_memory, machine, write
+from measure import RESULTS, alternating, machine, write
 from torch import Tensor, nn
 from training_step import Normalised
 
@@ -27,6 +27,7 @@ from segdla.export.verify import pictures
 from segdla.inference.predictors import LogitsOf
 from segdla.inference.score_maps import classify
 from segdla.machine.device import compiled, in_precision
+from segdla.machine.heap import keep_memory
 from segdla.models.dlaseg import DLASeg, at_image_size
 from segdla.models.fold import folded, for_prediction
 

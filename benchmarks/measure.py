@@ -1,6 +1,5 @@
 """Tools of all benchmarks: alternating runs, medians, trainings, and a record of the machine."""
 
-import ctypes
 import json
 import os
 import platform
@@ -34,14 +33,6 @@ def alternating(contenders: dict[str, Callable[[], object]], rounds: int) -> dic
                 torch.cuda.synchronize()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
-
-
-def keep_memory() -> None:
-    """Let glibc keep freed memory; else each contender pays for what the one before it gave back."""
-    if platform.libc_ver()[0] == "glibc":
-        trim_threshold, mmap_threshold = -1, -3
-        for parameter in (trim_threshold, mmap_threshold):
-            ctypes.CDLL(None).mallopt(parameter, 2**31 - 1)
 
 
 def run_training(run: Path, config: str, *settings: str, alone: bool = True) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from measure import alternating, keep_memory, machine, write
+from measure import alternating, machine, write
 from torch import Tensor, nn
 
 import segdla
@@ -24,6 +24,7 @@ from segdla.data.labels import IGNORE_INDEX
 from segdla.data.loader import Batch
 from segdla.data.source import Classes
 from segdla.machine.device import choose_device
+from segdla.machine.heap import keep_memory
 from segdla.training.cuda_graph import Recorded
 from segdla.training.log import RunLog
 from segdla.training.loop import train_steps

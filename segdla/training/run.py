@@ -23,6 +23,7 @@ from segdla.data.source import Source
 from segdla.errors import UserError
 from segdla.machine import distributed
 from segdla.machine.device import Machine, compiled, start
+from segdla.machine.heap import keep_memory
 from segdla.machine.out_of_memory import answering_out_of_memory
 from segdla.machine.terminal import say
 from segdla.models.dlaseg import DLASeg
@@ -123,6 +124,8 @@ def started(config: Config) -> Iterator[Machine]:
     t = config.train
     build.require_possible(config)
     machine = start(t.device, t.precision, deterministic=t.deterministic)
+    if machine.device.type == "cpu":
+        keep_memory()
     torch.manual_seed(t.seed)
     with answering_out_of_memory(machine.device, build.memory_remedy(config), num_workers(config)):
         yield machine
