@@ -130,7 +130,8 @@ def about_weights(model: ModelConfig) -> str:
     known = imagenet_weights(model.backbone) if model.network is None and usual else []
     if not known:
         return ""
-    return f"{model.backbone} starts at random; with model.weights={BEST_KNOWN} it starts from {known[0].name}"
+    name = known[0].name
+    return f"{model.backbone} starts at random; with model.weights={BEST_KNOWN} it starts from {name} (downloaded once)"
 
 
 def create_model(backbone: str = "dla34", num_classes: int = 19, **settings: object) -> DLASeg:

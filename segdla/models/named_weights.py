@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from segdla.errors import UserError
+from segdla.errors import UserError, quoted
 from segdla.machine.hub_file import HUB, is_address, split_address
 from segdla.models.dla import VARIANTS
 from segdla.models.timm_backbone import published, without_weights
@@ -46,12 +46,22 @@ _TENSORFLOW_S: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 def origin(weights: str, backbone: str) -> Origin:
-    """Return the origin of ``model.weights`` for a backbone. Raises UserError if there are none of that name."""
+    """Return the origin of ``model.weights`` for a backbone.
+
+    Raises UserError if there are none of that name, or the name is of another network's.
+    """
     if weights in (BEST_KNOWN, _OLDER):
         return _best(backbone)
-    if (known := _known_files().get(os.path.basename(weights))) is not None:  # noqa: PTH119 (no path may be too long)
+    is_file = os.path.isfile(weights)  # noqa: PTH113 (no path may be too long)
+    theirs = _network_of(weights, is_file)
+    if theirs and _bare(theirs) != _bare(backbone):
+        raise UserError(
+            f"model.weights {quoted(weights)} are weights of {theirs}, and model.backbone is {backbone}; "
+            f"set model.weights={BEST_KNOWN}, or model.backbone to theirs"
+        )
+    if (known := _known_files().get(os.path.basename(weights))) is not None:  # noqa: PTH119 (as above)
         return replace(known, name=weights)
-    if os.path.isfile(weights):  # noqa: PTH113 (as above)
+    if is_file:
         return OwnFile(weights)
     if weights.startswith(f"{HUB}{_TIMM}") and "@" not in weights:
         weights = weights.removeprefix(HUB)
@@ -79,6 +89,19 @@ def exact_backbone(weights: Origin, backbone: str) -> str:
     name = os.path.basename(weights.name)  # noqa: PTH119
     is_other = name in WHEELS.values() and backbone.startswith(_TIMM) and not backbone.startswith(f"{_TIMM}tf_")
     return backbone.replace(_TIMM, f"{_TIMM}tf_") if is_other else ""
+
+
+def _network_of(weights: str, is_file: bool) -> str:
+    """Return the network that weights of a known name were trained in; "" if the name does not tell."""
+    file = os.path.basename(weights)  # noqa: PTH119 (no path may be too long)
+    named = {name: variant for variant, name in (AUTHORS | WHEELS).items()}
+    place = weights.removeprefix(HUB).partition("@")[0]
+    return named.get(file) or (_bare(place) if place.startswith(_TIMM) and not is_file else "")
+
+
+def _bare(network: str) -> str:
+    """Return the name of a network without its owner, the tag of its weights and the sign of TensorFlow's padding."""
+    return network.removeprefix(_TIMM).partition(".")[0].removeprefix("tf_")
 
 
 def _best(backbone: str) -> Origin:

@@ -126,6 +126,13 @@ def test_names_that_are_no_names_are_answered():
             about_weights(config(backbone="dla34", weights=weights).model)
 
 
+@pytest.mark.parametrize("weights", ["timm/dla46_c.in1k", "hf://timm/dla46_c.in1k", "dla46_c-2bfd52c3.pth"])
+@pytest.mark.parametrize("backbone", ["dla34", "timm/resnet18.a1_in1k"])
+def test_weights_of_another_network_are_refused_before_they_are_downloaded(weights, backbone):
+    with pytest.raises(UserError, match=rf"are weights of dla46_c, and model.backbone is {backbone};"):
+        about_weights(ModelConfig(backbone=backbone, weights=weights))
+
+
 def test_a_package_of_weights_is_read_without_running_it(monkeypatch, tmp_path):
     content = b"weights"
     name = f"efficientnet-lite1-{hashlib.sha256(content).hexdigest()[:8]}.pth"
@@ -162,7 +169,7 @@ def test_normalisation_follows_the_weights(hub, classification, tmp_path):
 
 def test_a_config_without_weights_is_told_of_them():
     assert about_weights(config().model) == (
-        "dla46_c starts at random; with model.weights=imagenet it starts from timm/dla46_c.in1k"
+        "dla46_c starts at random; with model.weights=imagenet it starts from timm/dla46_c.in1k (downloaded once)"
     )
     assert about_weights(config(aggregation="tree").model) == ""  # ImageNet weights do not fit
 
