@@ -157,17 +157,21 @@ def _time_steps(
     stop: StopSignal,
     seconds: float,
 ) -> float:
-    """Return the mean time of a step, after the first few; all processes take equally many."""
+    """Return the mean time of a step, after the first ones; all processes take equally many.
+
+    As many steps as before are taken again and again, and the last ones count: the first half is slower.
+    """
     steps = zip(*[iter(batches)] * plan.accumulate, strict=True)
     train_steps(training, gradients, islice(steps, _WARM_UP), log, plan, stop)
-    first, started, spent = training.step, time.monotonic(), 0.0
-    more = 1
+    first, started, more = training.step, time.monotonic(), 1
     limit = min(max(_SHARE * seconds, _SHORTEST), _LONGEST)
-    while not (distributed.highest(spent >= limit) or stop.error or stop.agreed()):
+    while True:
+        begun = time.monotonic()
         train_steps(training, gradients, islice(steps, more), log, plan, stop)
+        now = time.monotonic()
+        if distributed.highest(now - started >= limit) or stop.error or stop.agreed():
+            return (now - begun) / more
         more = training.step - first
-        spent = time.monotonic() - started
-    return spent / max(1, training.step - first)
 
 
 def _time_evaluation(
