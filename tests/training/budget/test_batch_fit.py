@@ -62,8 +62,8 @@ def test_the_bound_leaves_an_epoch_eight_steps():
 
 def test_the_peak_that_is_measured_is_that_of_the_step():
     held = []
-    peak = batch_fit.peak_memory(lambda: held.append(torch.ones(16 << 20)), CPU)  # 64 MiB
-    assert peak is None or 60 << 20 < peak < 120 << 20
+    peak = batch_fit.peak_memory(lambda: held.append(torch.ones(64 << 20)), CPU)  # 256 MiB
+    assert peak is None or 192 << 20 < peak < 320 << 20  # the system may take idle pages of this process back meanwhile
 
 
 def config(**train):
