@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from segdla.commands.arguments import Parser
 from segdla.errors import UserError
 from segdla.machine.files import unused, write_json
+from segdla.machine.imports import collecting_nothing
 from segdla.machine.terminal import console, say
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def add_arguments(parser: Parser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Train, print the scores, and return the exit status: 130 if a signal stopped the run."""
-    from segdla.machine import distributed
+    with collecting_nothing():
+        from segdla.machine import distributed
 
     with distributed.process_group():
         console.quiet = not distributed.is_main()
@@ -46,8 +48,9 @@ def main(args: argparse.Namespace) -> int:
 
 def open_or_resume(args: argparse.Namespace) -> "Run":
     """Train a new run or resume one. Raises UserError if the arguments contradict each other."""
-    from segdla.config import parse_overrides
-    from segdla.training.run import resume, train
+    with collecting_nothing():
+        from segdla.config import parse_overrides
+        from segdla.training.run import resume, train
 
     if args.resume:
         words = [word for word in (args.config, *args.overrides) if word]

@@ -36,6 +36,7 @@ from segdla.data.paste import Paste
 from segdla.data.samples import SegmentationDataset, Transform
 from segdla.data.scenes import Scenes
 from segdla.data.source import Source
+from segdla.data.transforms import TrainingTransform
 from segdla.data.voc2012 import voc2012
 from segdla.errors import UserError
 from segdla.machine import distributed
@@ -180,8 +181,6 @@ def _first_of(problems: Sequence[str]) -> str:
 
 def training_transform(config: Config, num_classes: int) -> Transform:
     """Return the augmentation of training samples. Raises UserError if one of ``data.augment.transforms`` is wrong."""
-    from segdla.data.transforms import TrainingTransform  # imports albumentations, which only training needs
-
     augment = config.data.augment
     return TrainingTransform(
         config.data.crop,

@@ -5,18 +5,18 @@ import os
 import random
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-# Importing albumentations asks the network for news of it unless told not to; nothing here may need a network.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-import albumentations as A
-
 from segdla.data.cut import RandomCut
 from segdla.data.labels import IGNORE_INDEX
 from segdla.errors import UserError, nearest, one_line, quoted
+
+if TYPE_CHECKING:
+    import albumentations as A
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # shares of R, G and B in grey
 
@@ -58,8 +58,9 @@ class TrainingTransform:
         self.random_cut = RandomCut(crop, scale, rotate, flip, balance)
         self.jitter = jitter
         extras = [_by_name(name, arguments or {}, num_classes) for entry in extra for name, arguments in entry.items()]
-        self.extra = A.Compose(extras) if extras else None
-        self.moving = [transform for transform in extras if isinstance(transform, A.DualTransform)]  # masks too
+        self.extra = _albumentations().Compose(extras) if extras else None
+        # Those that change masks too.
+        self.moving = [transform for transform in extras if isinstance(transform, _albumentations().DualTransform)]
 
     def __call__(self, image: np.ndarray, target: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         draw = random.Random(seed)
@@ -70,7 +71,7 @@ class TrainingTransform:
         return (image, target) if self.extra is None else self._with_extra(self.extra, image, target, seed)
 
     def _with_extra(
-        self, extra: A.Compose, image: np.ndarray, target: np.ndarray, seed: int
+        self, extra: "A.Compose", image: np.ndarray, target: np.ndarray, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
         # Under loader workers albumentations would draw the same numbers in each of them, and again in every epoch.
         extra.set_random_seed(seed)
@@ -111,16 +112,28 @@ def _ids(target: np.ndarray) -> np.ndarray:
     return np.flatnonzero(cv2.calcHist([target], [0], None, [256], [0, 256]))
 
 
-def _by_name(name: str, arguments: Mapping[str, Any], num_classes: int) -> A.BasicTransform:
+def _albumentations() -> ModuleType:
+    """Return albumentations, which is slow to import."""
+    # Unless told not to, it asks the network for news of it then; nothing here may need a network.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    return albumentations
+
+
+def _by_name(name: str, arguments: Mapping[str, Any], num_classes: int) -> "A.BasicTransform":
     """Return an albumentation by its name.
 
     Raises UserError if there is none for images, it does not take its arguments, or it fills masks with no class.
     """
-    known: dict[str, type[A.BasicTransform]] = {
-        n: t for n, t in vars(A).items() if isinstance(t, type) and issubclass(t, A.BasicTransform)
-    }
+    library = _albumentations()
+    base: type[A.BasicTransform] = library.BasicTransform
     # Without an ``apply`` of its own it is a base of others, or for volumes.
-    known = {n: t for n, t in known.items() if t.apply is not A.BasicTransform.apply}
+    known = {
+        n: t
+        for n, t in vars(library).items()
+        if isinstance(t, type) and issubclass(t, base) and t.apply is not base.apply
+    }
     if name not in known:
         near = nearest(name, known)
         hint = f", did you mean {near}?" if near else "; take one of its classes that change images"

@@ -1,4 +1,6 @@
 import itertools
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -21,6 +23,18 @@ def pattern(height=48, width=64):
 
 def transform(crop=(40, 48), scale=(1.0, 1.0), rotate=0.0, flip=0.0, jitter=0.0, extra=(), num_classes=5):
     return TrainingTransform(crop, scale, rotate, flip, jitter, extra=extra, num_classes=num_classes)
+
+
+def test_albumentations_are_imported_when_they_are_asked_for():
+    code = """
+import sys
+from segdla.data.transforms import TrainingTransform
+for extra in ((), ({"GaussianBlur": None},)):
+    TrainingTransform((8, 8), (1.0, 1.0), 0.0, 0.0, 0.0, extra=extra)
+    print("albumentations" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
 
 
 def test_unscaled_crop_is_a_copy():
