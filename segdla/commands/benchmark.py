@@ -10,7 +10,7 @@ from rich.table import Table
 from segdla.commands.arguments import Parser, positive
 from segdla.errors import UserError
 from segdla.machine.files import write_json
-from segdla.machine.terminal import console, say
+from segdla.machine.terminal import say, show
 
 if TYPE_CHECKING:
     from segdla.trained.backends import Measurement
@@ -46,7 +46,7 @@ def main(args: argparse.Namespace) -> int:
         times = f"{1000 * speed.median:.1f}", f"{1000 * speed.p95:.1f}"
         memory = "-" if speed.peak is None else f"{speed.peak / 1e6:.0f}"
         table.add_row(backend, str(device), *times, f"{args.batch / speed.median:.2f}", memory)
-    console.print(table)
+    show(table)
     if args.json:
         write_json(args.json, {"batch": args.batch, "size": args.size, "backends": figures})
         say(f"written to {args.json}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from segdla.commands.arguments import Parser, positive
 from segdla.errors import UserError
-from segdla.machine.terminal import console, say
+from segdla.machine.terminal import say, show
 
 DESCRIPTION = """Compare two networks that segdla test has scored on the same images, and say whether the difference is
 more than chance."""
@@ -36,7 +36,7 @@ def main(args: argparse.Namespace) -> int:
         say(f"scored otherwise: {key} {values}")
     for key, values in differences(config_of(one), config_of(other)).items():
         say(f"config: {key} {values}")
-    console.print(comparison_table(comparison))
+    show(comparison_table(comparison))
     points, probability = (
         100 * change[-1] for change in (comparison.difference.difference, comparison.difference.probability)
     )

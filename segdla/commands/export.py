@@ -6,7 +6,7 @@ from pathlib import Path
 from segdla.commands.arguments import Parser, positive, without_checkpoint
 from segdla.errors import UserError, quoted
 from segdla.machine.files import unused
-from segdla.machine.terminal import console, say
+from segdla.machine.terminal import say, show
 
 DESCRIPTION = """Write a trained network as one file, which takes RGB bytes (batch, 3, height, width) of any size and
 gives logits and class ids. The file is kept only if it computes what the network does."""
@@ -48,7 +48,7 @@ def main(args: argparse.Namespace) -> int:
     say(f"{source} to {args.format}{', int8' * args.int8}")
     options = {"int8": args.int8, "num_images": args.images, "max_drop": args.max_drop}
     export = export_network(network, checkpoint.card, config, path, args.format, **options)
-    console.print(difference_table(export.differences))
+    show(difference_table(export.differences))
     if export.mean_iou:
         own, exported = (f"{percent(score)} %" for score in export.mean_iou)
         on = f" (8-bit products on {export.arithmetic})" if export.arithmetic else ""

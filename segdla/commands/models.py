@@ -15,7 +15,7 @@ from segdla.config import TIMM, parse
 from segdla.config.model import Network, Variant
 from segdla.errors import UserError, quoted
 from segdla.machine.files import write_json
-from segdla.machine.terminal import console, progress, say
+from segdla.machine.terminal import progress, say, show
 
 DESCRIPTION = """List the networks that can be built: parameters and multiply-accumulates with 19 classes, for an image
 of 512x1024, and the weights that are published for them. A pattern lists timm's: segdla models 'timm/resnet*'"""
@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
             more = f" and {len(tags) - _MOST_LISTED} more" if len(tags) > _MOST_LISTED else ""
             table.add_row(entry["name"], *cost, ", ".join(tags[:_MOST_LISTED]) + more or "none")
     if table.rows:
-        console.print(table)
+        show(table)
     for entry in rows:
         if entry["problem"]:
             say(f"{entry['name']}: {entry['problem']}")
@@ -136,7 +136,7 @@ def installed(with_timm: bool) -> list[str]:
     lines = []
     for extra, packages in EXTRAS.items():
         missing = [package for package in packages if find_spec(package) is None]
-        state = f'missing: pip install -e ".[{extra}]"' if missing else ", ".join(map(_with_version, packages))
+        state = f'missing: pip install "segdla[{extra}]"' if missing else ", ".join(map(_with_version, packages))
         lines.append(f"extra {extra}: {state}")
     if with_timm:
         lines.append(f"backbones of timm: segdla models '{TIMM}resnet*'")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from segdla.commands.arguments import Parser, without_checkpoint
 from segdla.commands.scoring import add_scoring, open_scoring
 from segdla.errors import UserError
-from segdla.machine.terminal import console, say
+from segdla.machine.terminal import console, say, show
 
 if TYPE_CHECKING:
     from segdla.evaluation.scores import Scores
@@ -89,7 +89,7 @@ def print_scores(args: argparse.Namespace, evaluation: "Evaluation", scores: "Sc
     words = {"multiscale": f"{len(evaluation.scales)} scales", "flip": "flip", "window": "windows"}
     how = " + ".join(words[option] for option in evaluation.options) or "single scale"
     say(f"{args.split}, {how}; {scores.protocol or 'own classes'}:")
-    console.print(score_table(scores))
+    show(score_table(scores))
     for line in (*further_lines(scores), f"mIoU {percent(scores.mean_iou)} %"):
         say(line)
     say(f"written to {evaluation.write_record(scores)}; each image's scores are beside it")

@@ -9,7 +9,7 @@ from segdla.commands.arguments import Parser
 from segdla.errors import UserError
 from segdla.machine.files import unused, write_json
 from segdla.machine.imports import collecting_nothing
-from segdla.machine.terminal import console, say
+from segdla.machine.terminal import console, say, show
 
 if TYPE_CHECKING:
     from segdla.training.run import Run
@@ -104,7 +104,7 @@ def conclude(run: "Run") -> None:
     assert card.scores is not None, "a checkpoint is written with its scores"
     which, remark = ("last", " (trained on)") if card.trained_on_val else ("best", "")
     say(f"the {which} weights, of step {card.step}; on {card.scores.split}{remark}:")
-    console.print(score_table(card.scores))
+    show(score_table(card.scores))
     write_json(unused(run.folder / "scores.json"), {**card.scores.as_dict(), "trained_on": card.trained_on_val})
     say(
         f"mIoU {percent(card.scores.mean_iou)} %\n"

@@ -13,7 +13,7 @@ from segdla.data.source import Source
 from segdla.doctor.check import Report, SplitSummary
 from segdla.doctor.label_ranking import LabelErrors
 from segdla.machine.files import write_json
-from segdla.machine.terminal import console, say
+from segdla.machine.terminal import console, say, show
 from segdla.visualize import contact_sheet
 
 _MOST_FINDINGS = 3  # of one kind on the terminal; report.json has all
@@ -32,8 +32,8 @@ def print_report(report: Report) -> None:
         if len(findings) > _MOST_FINDINGS:
             console.print(f"  and {len(findings) - _MOST_FINDINGS} more")
     if report.splits:
-        console.print(_split_table(report.splits))
-        console.print(_class_table(report.splits))
+        show(_split_table(report.splits))
+        show(_class_table(report.splits))
         split = report.splits.get("train", next(iter(report.splits.values())))
         say(
             f"to paste, if you want them:\n"
@@ -56,7 +56,7 @@ def print_label_errors(errors: LabelErrors) -> None:
         where = "" if worst is None else f"{names[worst.given]} at {worst.box[:2]} looks like {names[worst.suggested]}"
         name = f"{rank}. {image.name} ({image.split})"
         table.add_row(Text(name), f"{image.score:.1f}", f"{100 * image.agreement:.0f}", Text(where))
-    console.print(table)
+    show(table)
 
 
 def write_report(report: Report, folder: Path) -> None:

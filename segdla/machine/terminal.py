@@ -14,10 +14,12 @@ from typing import IO, TypeVar, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
+from rich.table import Table
 
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 20
 """Time between lines of progress if there is no terminal to draw a bar on."""
+_WIDEST = 500  # columns of a table that no terminal bounds
 
 
 class Stdout:
@@ -81,6 +83,13 @@ def complain(name: str, message: object, file: IO[str] | None = None) -> None:
 def say(message: str) -> None:
     """Print a line, which is not broken at the terminal's width."""
     console.print(message, soft_wrap=True)
+
+
+def show(table: Table) -> None:
+    """Print a table: as wide as a terminal, or as it needs to be in a file or a pipe."""
+    if not console.is_terminal:
+        console.width = _WIDEST
+    console.print(table)
 
 
 @contextmanager

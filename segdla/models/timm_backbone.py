@@ -1,6 +1,6 @@
 """Backbones of timm: every network there that gives a pyramid of maps, under its own name.
 
-timm is an extra (``pip install -e ".[timm]"``), imported when a backbone of it is asked for.
+timm is an extra (``pip install "segdla[timm]"``), imported when a backbone of it is asked for.
 """
 
 import difflib
@@ -111,7 +111,7 @@ def library() -> Any:
     except Exception as error:  # a torchvision that does not match torch breaks it in ways of its own
         missing = isinstance(error, ModuleNotFoundError) and error.name == "timm"
         reason = "is not installed" if missing else f"can't be imported ({one_line(error, 150)})"
-        raise UserError(f'the package timm {reason}; pip install -e ".[timm]", or choose another model') from error
+        raise UserError(f'the package timm {reason}; pip install "segdla[timm]", or choose another model') from error
     return timm
 
 

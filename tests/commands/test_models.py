@@ -40,7 +40,7 @@ def test_backbones_of_timm_are_listed_by_a_pattern(listing):
 def test_without_timm_the_others_are_listed(listing, fails, monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     monkeypatch.setattr("segdla.commands.models.find_spec", lambda name: None if name == "timm" else object())
-    assert 'extra timm: missing: pip install -e ".[timm]"' in listing("dla46_c")
+    assert 'extra timm: missing: pip install "segdla[timm]"' in listing("dla46_c")
     assert "the package timm is not installed" in fails("models", "timm/resnet*")
 
 

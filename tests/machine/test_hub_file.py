@@ -10,7 +10,7 @@ from hub_server import serving
 from segdla.errors import UserError
 from segdla.machine.hub_file import AbsentError, cached_file, hub_file, hub_size, split_address
 
-pytest.importorskip("huggingface_hub", reason='the hub takes an extra: pip install -e ".[hub]"')
+pytest.importorskip("huggingface_hub", reason='the hub takes an extra: pip install "segdla[hub]"')
 
 CONTENT = bytes(range(256)) * 400
 

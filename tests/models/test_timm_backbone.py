@@ -24,7 +24,7 @@ from segdla.models.from_config import build_network, completed, create_model
 from segdla.models.timm_backbone import TimmBackbone, without_weights
 from segdla.training.from_config import parameter_groups
 
-timm = pytest.importorskip("timm", reason='backbones of timm take an extra: pip install -e ".[timm]"')
+timm = pytest.importorskip("timm", reason='backbones of timm take an extra: pip install "segdla[timm]"')
 
 FAMILIES = ("test_resnet", "test_efficientnet", "test_convnext")
 SWIN = "swin_tiny_patch4_window7_224"
