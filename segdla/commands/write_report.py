@@ -18,11 +18,15 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--worst", type=positive, default=24, help="number of images of lowest mIoU to show (default: 24)"
     )
+    data = "show the data set too, as segdla check --model sees it: class shares, faults, images in two splits, label "
+    data += "errors of the split; every image is read"
+    parser.add_argument("--data", action="store_true", help=data)
     parser.add_argument("--output", type=Path, metavar="HTML", help="file to write (default: beside the checkpoint)")
     add_scoring(parser)
 
 
 def main(args: argparse.Namespace) -> int:
+    from segdla.data.from_config import every_split
     from segdla.machine import distributed
     from segdla.report.compose import report_on
     from segdla.trained.record import read_record
@@ -35,5 +39,6 @@ def main(args: argparse.Namespace) -> int:
         console.quiet = not distributed.is_main()
         before = read_record(networks[0], args.split) if len(networks) == 2 else None
         evaluation = open_scoring(args, networks[-1] if networks else None, overrides)
-        say(f"open {report_on(evaluation, before, args.worst, args.output)} in a browser")
+        splits = every_split(evaluation.config) if args.data else None
+        say(f"open {report_on(evaluation, before, args.worst, args.output, splits)} in a browser")
     return 0

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,6 +61,10 @@ class Report:
     def serious(self) -> bool:
         return any(finding.serious for finding in self.findings)
 
+    def with_label_errors(self, errors: LabelErrors) -> "Report":
+        """Return the report with what a network suspects, and its findings among the others."""
+        return replace(self, findings=_in_order([*self.findings, *errors.findings()]), label_errors=errors)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the findings and summaries, for JSON."""
         findings = [{**asdict(finding), "serious": finding.serious} for finding in self.findings]
@@ -114,7 +118,11 @@ def examine_splits(splits: Mapping[str, Source | UserError], progress: Progress 
             kind = "class never occurs" if split == "train" else "class missing from split"
             missing = [name for name, pixels in summary.pixels.items() if not pixels]
             findings += [Finding(kind, split, f"{split} has no pixel of {name}") for name in missing]
-    return Report(sorted(findings, key=lambda finding: list(IS_SERIOUS).index(finding.kind)), summaries, sources)
+    return Report(_in_order(findings), summaries, sources)
+
+
+def _in_order(findings: Sequence[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: list(IS_SERIOUS).index(finding.kind))
 
 
 def _look(split: str, source: Source, index: int) -> _Look:

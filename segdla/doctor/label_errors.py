@@ -6,6 +6,7 @@ class reaches that class's threshold is suspect. Probabilities come as bytes (C,
 of an image are its regions, never its probabilities.
 """
 
+import zlib
 from math import hypot, sqrt
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ class Region(NamedTuple):
 
     ``given`` is the class that most of its pixels are labelled as. ``confidence`` is the mean probability of the class
     that it looks like, ``doubt`` that of the classes it is labelled as. ``score`` ranks regions of all images.
+    ``packed`` holds the pixels inside of the box, compressed, since thousands of regions are kept.
     """
 
     box: tuple[int, int, int, int]
@@ -31,6 +33,19 @@ class Region(NamedTuple):
     confidence: float
     doubt: float
     score: float
+    packed: bytes
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Which pixels of the box (height,width) belong to the region."""
+        width, height = self.box[2:]
+        bits = np.frombuffer(zlib.decompress(self.packed), np.uint8)
+        return np.unpackbits(bits, count=width * height).reshape(height, width).astype(bool)
+
+
+def packed(mask: np.ndarray) -> bytes:
+    """Return a mask (H,W) as a region keeps it."""
+    return zlib.compress(np.packbits(mask).tobytes(), 1)
 
 
 class Suspects(NamedTuple):
@@ -122,9 +137,9 @@ def find_regions(levels: np.ndarray, target: np.ndarray, suspects: Suspects, sur
             total, sure, own_sum = (float(values[region]) for values in sums)
             score = total / pixels * sqrt(pixels / target.size)
             share = sure / 255 / pixels, own_sum / 255 / pixels
-            regions.append(
-                Region((left, top, wide, high), int(votes[region].argmax()), class_id, pixels, *share, score)
-            )
+            inner = packed(labels[top : top + high, left : left + wide] == region)
+            classes = int(votes[region].argmax()), class_id
+            regions.append(Region((left, top, wide, high), *classes, pixels, *share, score, inner))
     return sorted(regions, key=lambda region: -region.score)
 
 

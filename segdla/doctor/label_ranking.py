@@ -33,6 +33,7 @@ class CheckedImage:
     index: int  # in the split
     name: str
     files: tuple[str, ...]  # of the image and, if there is one, of its mask
+    size: tuple[int, int]  # (height, width)
     score: float
     agreement: float
     shift: Shift | None = None
@@ -83,20 +84,22 @@ class LabelErrors:
 
     def findings(self) -> list[Finding]:
         """Return what is wrong with the labels of whole images."""
+        return [
+            Finding(kind, image.split, f"{image.place}: {words}")
+            for image in self.ranked
+            for kind, words in self.faults_of(image)
+        ]
+
+    def faults_of(self, image: CheckedImage) -> list[tuple[str, str]]:
+        """Return what is wrong with the labels of an image as a whole: kinds of findings, and words."""
         names = self.classes.names
-        findings = []
-        for image in self.ranked:
-            if image.shift is not None:
-                findings.append(Finding("labels shifted", image.split, f"{image.place}: {shift_words(image.shift)}"))
-            if image.turn is not None:
-                name, *shares = image.turn
-                findings.append(
-                    Finding("labels mirrored", image.split, f"{image.place}: its labels are {name}; {_better(*shares)}")
-                )
-            for one, other in image.exchanged:
-                words = f"{image.place}: {names[one]} and {names[other]} seem to have changed places"
-                findings.append(Finding("classes exchanged", image.split, words))
-        return findings
+        faults = [("labels shifted", shift_words(image.shift))] if image.shift is not None else []
+        if image.turn is not None:
+            name, *shares = image.turn
+            faults.append(("labels mirrored", f"its labels are {name}; {_better(*shares)}"))
+        for one, other in image.exchanged:
+            faults.append(("classes exchanged", f"{names[one]} and {names[other]} seem to have changed places"))
+        return faults
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ranked images and regions, for JSON."""
@@ -160,6 +163,7 @@ def judge_image(
         index,
         name,
         files,
+        (target.shape[0], target.shape[1]),
         image_score(regions),
         agreement(target, class_ids, num_classes),
         find_shift(target, class_ids, num_classes),

@@ -13,6 +13,7 @@ import torch
 import yaml
 from markupsafe import Markup
 
+from segdla.data.from_config import every_split
 from segdla.data.source import Source
 from segdla.data.subset import Subset
 from segdla.errors import UserError
@@ -23,6 +24,7 @@ from segdla.machine import distributed
 from segdla.machine.files import unused, write_whole
 from segdla.models.dlaseg import DLASeg
 from segdla.report import plots
+from segdla.report.data_look import DataLook, look_at_data
 from segdla.report.page import Facts, render
 from segdla.report.pictures import Pictures
 from segdla.report.selection import united, worst_confusions, worst_images, worst_images_of_classes
@@ -52,11 +54,13 @@ def write_report(
     overrides: Mapping[str, Any] | None = None,
     source: Source | None = None,
     model: DLASeg | None = None,
+    data: bool = False,
 ) -> Path:
     """Score a trained network, and write the scores and an HTML page that shows them; return the page's path.
 
     before: an earlier run, or a file that ``segdla test`` wrote, to compare with.
     worst: number of images to show of those with the lowest mean IoU; some of each class are shown besides.
+    data: show the data set too, as ``segdla.check`` with a model sees it; every image is read.
     path: the page's file. None is report_SPLIT.html beside the checkpoint, numbered if it is taken.
     ``segdla.evaluate`` explains the other arguments.
 
@@ -64,20 +68,30 @@ def write_report(
     """
     options: dict[str, Any] = {"multiscale": multiscale, "flip": flip, "window": window, "device": device, "runs": runs}
     evaluation = open_evaluation(checkpoint, split, overrides=overrides, source=source, model=model, **options)
-    return report_on(evaluation, None if before is None else read_record(before, split), worst, path)
+    earlier = None if before is None else read_record(before, split)
+    splits = {split: source} if source is not None else every_split(evaluation.config) if data else {}
+    return report_on(evaluation, earlier, worst, path, splits)
 
 
 def report_on(
-    evaluation: Evaluation, before: Record | None = None, worst: int = 24, path: str | os.PathLike[str] | None = None
+    evaluation: Evaluation,
+    before: Record | None = None,
+    worst: int = 24,
+    path: str | os.PathLike[str] | None = None,
+    splits: Mapping[str, Source | UserError] | None = None,
 ) -> Path:
-    """Score an evaluation's network, and write its record and its page; return the page's path."""
+    """Score an evaluation's network, and write its record and its page; return the page's path.
+
+    splits: those of the data set that the page shows as the doctor sees them; none leaves the data set out.
+    """
     if before is not None:
         require_comparable(before, evaluation)
     survey = Survey.of(evaluation)
     scores = evaluation.score([], survey.evaluators)
     if distributed.is_main():
         evaluation.write_record(survey.without_pictures(scores))
-    return write_page(evaluation, scores, survey, before, worst, path)
+    look = distributed.on_main(lambda: look_at_data(evaluation, splits)) if splits else None
+    return write_page(evaluation, scores, survey, before, worst, path, look)
 
 
 def require_comparable(before: Record, evaluation: Evaluation) -> None:
@@ -98,6 +112,7 @@ def write_page(
     before: Record | None = None,
     worst: int = 24,
     path: str | os.PathLike[str] | None = None,
+    look: DataLook | None = None,
 ) -> Path:
     """Write the page of scores that were counted with a survey; return its path.
 
@@ -109,7 +124,8 @@ def write_page(
     gallery = gallery_of(counts, list(scores.iou), worst)
     confused = [survey.confused.images(one.truth, one.predicted)[:2] for one in worst_confusions(matrix)]
     moved = [name for name, _ in comparison.moved[:_MOVED]] if comparison else []
-    names = united(*gallery.values(), [name for name, _ in chain.from_iterable(confused)], moved)
+    doubtful = [one.name for one in look.doubtful] if look else []
+    names = united(*gallery.values(), [name for name, _ in chain.from_iterable(confused)], moved, doubtful)
     layers = pictured(evaluation, set(names))
     if path is None:
         name = "_".join(["report", evaluation.split, *evaluation.options])
@@ -129,6 +145,7 @@ def write_page(
             environment=environment(evaluation),
             config=yaml.safe_dump(evaluation.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
             records=other_records(evaluation),
+            look=look,
             **against(evaluation, before, comparison),
         )
         write_whole(path, render(facts).encode())

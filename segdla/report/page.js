@@ -118,7 +118,8 @@ document.addEventListener("click", (event) => {
     behind.scrollIntoView({ block: "nearest" });
   } else if (button.dataset.step) step(Number(button.dataset.step));
   else if (button.dataset.image) {
-    series = [...button.closest("#cards, ul").querySelectorAll("[data-image]")].map((one) => one.dataset.image);
+    const beside = [...button.closest("#cards, ul, ol").querySelectorAll("[data-image]")];
+    series = [...new Set(beside.map((one) => one.dataset.image))];
     open(button.dataset.image);
   }
 });

@@ -24,6 +24,7 @@ from segdla.evaluation.comparison import Comparison
 from segdla.evaluation.scores import Scores
 from segdla.evaluation.table import percent
 from segdla.machine.files import to_json
+from segdla.report.data_look import DataLook
 from segdla.report.pictures import UNSURE
 from segdla.report.selection import row_shares, shown_classes, worst_confusions, wrong_share
 from segdla.trained.record import words
@@ -54,6 +55,7 @@ class Facts:
     comparison: Comparison | None = None
     compared_with: str = ""
     changes: Mapping[str, str] = field(default_factory=dict)
+    look: DataLook | None = None
 
 
 def render(facts: Facts) -> str:

@@ -43,9 +43,10 @@ class Pictures:
         """Draw the images of a batch."""
         assert prediction.probabilities is not None, "uncertainty needs probabilities"
         unsure = (255 * (1 - prediction.probabilities.amax(1))).round().byte()
-        arrays = (images.permute(0, 2, 3, 1), targets, prediction.class_ids, unsure)
-        for name, *one in zip(prediction.names, *(array.cpu().numpy() for array in arrays), strict=True):
-            self.layers[name] = layers(*one, self.palette)
+        tensors = (images.permute(0, 2, 3, 1), targets, prediction.class_ids, unsure)
+        arrays = zip(*(tensor.cpu().numpy() for tensor in tensors), strict=True)
+        for name, (image, target, class_ids, doubts) in zip(prediction.names, arrays, strict=True):
+            self.layers[name] = layers(image, target, class_ids, doubts, self.palette)
 
     def reduce(self) -> None:
         """Gather the pictures of all processes."""

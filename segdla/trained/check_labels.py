@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -14,7 +13,6 @@ from segdla.data.from_config import every_split
 from segdla.data.source import Source
 from segdla.data.subset import evenly_spaced
 from segdla.doctor.check import Report
-from segdla.doctor.finding import IS_SERIOUS
 from segdla.doctor.from_config import check as check_files
 from segdla.doctor.label_errors import Habits, Region, find_regions, find_suspects
 from segdla.doctor.label_ranking import LabelErrors, judge_image
@@ -30,6 +28,7 @@ _HABITS = 128
 """Images from which the network's habits are learned: millions of pixels, so a second pass over all is not needed."""
 _SHEET = 12  # images
 _BOXES = 6  # of an image
+_REMEDY = "free some, or compute elsewhere (--device cpu)"  # of a lack of memory
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 Pair = tuple[int, np.ndarray, np.ndarray]  # index, image (H,W,3), target (H,W)
@@ -59,9 +58,8 @@ def check(
     sources = _sources(config, trained, splits)  # before time is spent
     report = check_files(config)
     errors = check_labels(sources, trained)
-    order = list(IS_SERIOUS)
-    findings = sorted([*report.findings, *errors.findings()], key=lambda finding: order.index(finding.kind))
-    return replace(report, findings=findings, label_errors=errors)
+    errors.sheet = draw_sheet(errors, sources, trained)
+    return report.with_label_errors(errors)
 
 
 def check_labels(sources: Mapping[str, Source], trained: TrainedNetwork) -> LabelErrors:
@@ -72,7 +70,7 @@ def check_labels(sources: Mapping[str, Source], trained: TrainedNetwork) -> Labe
     classes = trained.classes
     errors = LabelErrors(classes)
     predictor = trained.predictor()
-    with answering_out_of_memory(trained.device, "free some, or compute elsewhere (--device cpu)"):
+    with answering_out_of_memory(trained.device, _REMEDY):
         for split, source in sources.items():
             habits = Habits(len(classes))
             sample = evenly_spaced(source, _HABITS)
@@ -86,7 +84,6 @@ def check_labels(sources: Mapping[str, Source], trained: TrainedNetwork) -> Labe
                 seen = levels.argmax(0).astype(np.uint8)
                 facts = split, index, source.name(index), tuple(map(str, source.files(index)))
                 errors.add(judge_image(*facts, target, seen, suspects, regions, len(classes)), regions)
-        errors.sheet = draw_sheet(errors, sources, trained)
     return errors
 
 
@@ -96,11 +93,12 @@ def draw_sheet(errors: LabelErrors, sources: Mapping[str, Source], trained: Trai
     They are predicted once more. Their regions of highest scores are framed. None if there are no images.
     """
     predictor, samples = trained.predictor(), []
-    for rank, one in enumerate(errors.ranked[:_SHEET], 1):
-        image, target = sources[one.split].read(one.index)
-        framed = with_boxes(image, errors.regions_of(one)[:_BOXES])
-        seen = levels_of(predictor, image, trained.device).argmax(0).astype(np.uint8)
-        samples += [(f"{rank}. {one.name}: labels", framed, target), (f"{rank}. the network", framed, seen)]
+    with answering_out_of_memory(trained.device, _REMEDY):
+        for rank, one in enumerate(errors.ranked[:_SHEET], 1):
+            image, target = sources[one.split].read(one.index)
+            framed = with_boxes(image, errors.regions_of(one)[:_BOXES])
+            seen = levels_of(predictor, image, trained.device).argmax(0).astype(np.uint8)
+            samples += [(f"{rank}. {one.name}: labels", framed, target), (f"{rank}. the network", framed, seen)]
     return contact_sheet(samples, errors.classes.names, errors.classes.palette) if samples else None
 
 

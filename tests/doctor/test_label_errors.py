@@ -57,11 +57,22 @@ def test_a_region_that_is_labelled_as_something_else():
     target = seen()
     target[4:14, 5:25] = 2
     (region,) = regions_of(target, seen())
-    assert region.box == (5, 4, 20, 10) and region.pixels == 200
+    assert region.box == (5, 4, 20, 10) and region.pixels == 200 and region.mask.shape == (10, 20) and region.mask.all()
     assert (region.given, region.suggested) == (2, 0)
     assert region.confidence == pytest.approx(0.9, abs=0.003) and region.doubt == pytest.approx(0.05, abs=0.003)
     surprise = log(201 / 203) * log(201 / 803)  # all 200 pixels of class 2 look like class 0, of which 802 do
     assert region.score == pytest.approx(surprise * log(230 / 13) * sqrt(200 / 1600), rel=1e-5)
+
+
+def test_a_region_knows_its_pixels():
+    target = seen()
+    wrong = np.zeros(target.shape, bool)
+    wrong[4:14, 5:9] = wrong[10:14, 5:25] = True  # an L
+    target[wrong] = 2
+    (region,) = regions_of(target, seen())
+    left, top, width, height = region.box
+    np.testing.assert_array_equal(region.mask, wrong[top : top + height, left : left + width])
+    assert region.mask.sum() == region.pixels == wrong.sum()
 
 
 def test_an_unusual_error_counts_more_than_a_usual_one():

@@ -13,11 +13,11 @@ CLASSES = Classes(("sky", "=car, \x1b"), ((0, 0, 0), (9, 9, 9)))
 
 
 def region(score, given=0):
-    return Region((1, 2, 3, 4), given, 1 - given, 12, 0.75, 0.125, score)
+    return Region((1, 2, 3, 4), given, 1 - given, 12, 0.75, 0.125, score, b"")
 
 
 def image(name, score, **more):
-    return CheckedImage("val", 0, name, (f"i/{name}.png", f"m/{name}.png"), score, 0.5, **more)
+    return CheckedImage("val", 0, name, (f"i/{name}.png", f"m/{name}.png"), (9, 9), score, 0.5, **more)
 
 
 def test_images_and_regions_are_ranked_and_written(tmp_path):

@@ -42,6 +42,11 @@ class Hostile(Source):
 
 
 @pytest.fixture(scope="session")
+def hostile():
+    return Hostile()
+
+
+@pytest.fixture(scope="session")
 def hostile_run(tmp_path_factory):
     """A folder with a checkpoint for the classes of ``Hostile``, and records of a training."""
     torch.manual_seed(0)
@@ -60,8 +65,9 @@ def hostile_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def page(hostile_run):
-    """The path of a page about that run, compared with itself over mirrored images."""
-    plain = open_evaluation(hostile_run, source=Hostile(), device="cpu")
+def page(hostile_run, hostile):
+    """The path of a page about that run and its data, compared with itself over mirrored images."""
+    plain = open_evaluation(hostile_run, source=hostile, device="cpu")
     before = write_record(hostile_run, "eval_val", plain.score(), plain.settings)
-    return segdla.write_report(hostile_run, source=Hostile(), device="cpu", flip=True, before=before, worst=5)
+    options = {"flip": True, "before": before, "worst": 5, "data": True}
+    return segdla.write_report(hostile_run, source=hostile, device="cpu", **options)

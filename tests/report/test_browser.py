@@ -72,6 +72,15 @@ def test_a_class_s_worst_images(opened):
     opened.locator("#which").select_option(index=0)
 
 
+def test_a_doubtful_region_opens_its_image(opened):
+    opened.locator("#labels .crops button").first.click()
+    first = opened.locator("#labels .doubtful > li > button").first.inner_text()
+    assert opened.locator("#viewer b").inner_text() == first
+    opened.keyboard.press("ArrowRight")
+    assert opened.locator("#viewer b").inner_text() != first
+    opened.keyboard.press("Escape")
+
+
 def test_a_picture_opens_and_the_next_one_follows(opened):
     opened.locator("#cards button").first.click()
     first = opened.locator("#viewer b").inner_text()

@@ -12,7 +12,7 @@ from segdla.models.from_config import build_network
 @pytest.fixture
 def run(tmp_path):
     """A run on three drawn scenes, that nobody trained."""
-    data = {"dataset": "scenes", "size": [32, 32], "crop": [32, 32], "val": 3, "workers": 0}
+    data = {"dataset": "scenes", "size": [32, 32], "crop": [32, 32], "train": 2, "val": 3, "test": 1, "workers": 0}
     config = parse({"data": data}, {"model.backbone": "dla46_c", "model.output_stride": 8, "train.device": "cpu"})
     network = build_network(config.model, len(Scenes.classes))
     path = tmp_path / "run" / BEST
@@ -27,7 +27,14 @@ def test_a_command_writes_record_and_page(run, tool, capsys):
     assert capsys.readouterr().out.endswith(f"open {run / 'report_val.html'} in a browser\n")
     assert f'data-score="mean_iou" data-v="{scores["mean_iou"]!r}"' in page
     assert set(scores["other"]) == {"calibration"}  # what a page alone shows is not in the record
-    assert "What changed" not in page and 'id="curves"' not in page
+    assert "What changed" not in page and 'id="curves"' not in page and 'id="data-set"' not in page
+
+
+def test_a_command_shows_the_data_set_if_asked_to(run, tool):
+    assert tool("write_report")(run, "eval.boundary_iou=false", "--data") == 0
+    page = (run / "report_val.html").read_text(encoding="utf-8")
+    assert page.index('id="labels"') < page.index('id="data-set"')
+    assert "train: images" in page and "val: images" in page
 
 
 def test_scores_and_pages_are_not_overwritten(run, tool):

@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from segdla.report.page import shown
@@ -68,7 +69,10 @@ def rows(parsed):
 
 def test_no_name_becomes_markup(parsed, record):
     assert [attributes for attributes, _ in parsed.of("script") if "type" not in attributes] == [{}]
-    assert not parsed.of("img") and not parsed.of("b")[0][1].startswith("bold")
+    assert not [
+        name for attributes, _ in parsed.of("img") for name in attributes if name not in ("src", "alt", "decoding")
+    ]
+    assert not parsed.of("b")[0][1].startswith("bold")
     assert "u" not in {tag for tag, _, _ in parsed.elements}
     assert not [name for _, attributes, _ in parsed.elements for name in attributes if name.startswith("on")]
     headers = [text.strip() for _, text in parsed.of("th")]
@@ -137,6 +141,15 @@ def test_no_setting_is_blank(parsed):
     said = dict(zip(*([text for _, text in parsed.of(tag)] for tag in ("dt", "dd")), strict=True))
     assert said["scales"] == "1.0" and said["trained_on"] == "no" and said["protocol"] == "none"
     assert "" not in said.values()
+
+
+def test_classes_by_split(rows, hostile):
+    targets = np.stack([hostile.read(index)[1] for index in range(len(hostile))])
+    for row, name, class_id in zip(rows[5][1:], hostile.classes.names, range(5), strict=True):
+        share = (targets == class_id).sum() / (targets < 5).sum()
+        assert row[0][0] == shown(name) and float(row[1][1]) == pytest.approx(share, abs=1e-15)
+        assert row[2][0] == str((targets == class_id).any((1, 2)).sum())
+    assert rows[4][1][:3] == [("val", "val"), ("12", "12"), ("12 of 24 x 32", "1")]
 
 
 def test_what_changed(parsed, rows, page, record):

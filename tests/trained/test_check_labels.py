@@ -16,7 +16,7 @@ from segdla.data.source import Source
 from segdla.errors import UserError
 from segdla.machine.device import Machine
 from segdla.trained import check_labels as module
-from segdla.trained.check_labels import check_labels, levels_of
+from segdla.trained.check_labels import check_labels, draw_sheet, levels_of
 from segdla.trained.open import TrainedNetwork
 
 CLASSES = Scenes.classes
@@ -60,7 +60,8 @@ def trained():
 
 
 def test_wrong_labels_come_first(trained):
-    errors = check_labels({"val": Painted()}, trained)
+    sources = {"val": Painted()}
+    errors = check_labels(sources, trained)
     assert {one.name for one in errors.ranked[:3]} == {"scene 3", "scene 5", "scene 7"}
     assert len(errors.images) == 11 and errors.ranked[3].score == 0  # one can't be read, the others are right
     by_name = {one.name: one for one in errors.images}
@@ -69,7 +70,7 @@ def test_wrong_labels_come_first(trained):
     assert {one.name for one in errors.images if one.shift or one.turn} <= {"scene 3", "scene 5"}
     left, top, width, height = errors.regions_of(by_name["scene 7"])[0].box
     assert left >= 30 and top >= 40 and left + width <= 50 and top + height <= 52 and width * height > 100
-    assert errors.sheet.shape[1] > 2 * 280  # two columns
+    assert draw_sheet(errors, sources, trained).shape[1] > 2 * 280  # two columns
 
 
 def test_levels_are_probabilities_in_bytes(trained):
