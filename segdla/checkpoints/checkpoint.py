@@ -31,7 +31,8 @@ class Card:
 
     ``config`` is the whole config in nested dicts. ``scores`` are those on the validation split at ``step``; with
     ``trained_on_val`` the network was trained on these images too, and they say nothing. ``version`` is of segdla.
-    ``temperature`` divides the logits, so that probabilities are calibrated; None if it has not been fitted.
+    ``temperature`` divides the logits, so that probabilities are calibrated; None if it has not been fitted. Of head
+    sigmoid, ``thresholds`` are the probabilities above which a logit's class is there; none if they were not fitted.
     """
 
     config: Mapping[str, Any]
@@ -41,6 +42,7 @@ class Card:
     version: str = ""
     trained_on_val: bool = False
     temperature: float | None = None
+    thresholds: tuple[float, ...] = ()
 
     def to_json(self) -> str:
         """Return the card as JSON text, for checkpoints and exported files."""
@@ -55,6 +57,7 @@ class Card:
             "version": self.version,
             "trained_on_val": self.trained_on_val,
             "temperature": self.temperature,
+            "thresholds": self.thresholds,
         }
         return json.dumps(values)
 
@@ -73,6 +76,7 @@ class Card:
                 version=_of_type(values.get("version", ""), str),
                 trained_on_val=_of_type(values.get("trained_on_val", split.endswith(_TRAINED_ON)), bool),
                 temperature=_temperature(values.get("temperature")),
+                thresholds=tuple(map(_threshold, _of_type(values.get("thresholds") or [], list))),
             )
         except (KeyError, OverflowError, RecursionError, TypeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
@@ -142,6 +146,13 @@ def _temperature(value: Any) -> float | None:
     if not 0 < temperature < math.inf:
         raise ValueError(f"a temperature of {temperature}")
     return temperature
+
+
+def _threshold(value: Any) -> float:
+    threshold = _of_type(value, float)
+    if not 0 < threshold < 1:
+        raise ValueError(f"a threshold of {threshold}")
+    return threshold
 
 
 def _of_type(value: Any, kind: type[Value]) -> Value:

@@ -15,8 +15,9 @@ from segdla.config.data import (
     ScenesConfig,
 )
 from segdla.config.load import dump, find_config, load_config, parse, parse_overrides, parse_yaml, schema
-from segdla.config.model import IMAGENET, TIMM, ModelConfig
-from segdla.config.sections import Config, EvalConfig, LossConfig, TrainConfig
+from segdla.config.loss import LossConfig
+from segdla.config.model import IMAGENET, TIMM, HeadName, ModelConfig
+from segdla.config.sections import Config, EvalConfig, TrainConfig
 
 __all__ = [
     "IMAGENET",
@@ -30,6 +31,7 @@ __all__ = [
     "EvalConfig",
     "FilesConfig",
     "FolderConfig",
+    "HeadName",
     "LossConfig",
     "ModelConfig",
     "ScenesConfig",

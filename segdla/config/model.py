@@ -7,12 +7,14 @@ from pydantic import AfterValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from segdla.config.section import Fraction, PathText, PositiveFraction, Section
+from segdla.errors import UserError
 
 Variant = Literal[
     "dla34", "dla46_c", "dla46x_c", "dla60x_c", "dla60", "dla60x", "dla102", "dla102x", "dla102x2", "dla169"
 ]
 Network = Literal["torchvision/fcn_resnet50", "torchvision/deeplabv3_resnet50", "torchvision/lraspp_mobilenet_v3_large"]
 NodeName = Literal["concat", "residual", "sum", "attention", "deformable"]
+HeadName = Literal["softmax", "sigmoid"]
 TIMM = "timm/"
 """Before a name of timm's."""
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -69,6 +71,9 @@ class ModelConfig(Section):
     residual)."""
     upsample: Literal["learned", "bilinear"] = "learned"
     """How the decoder upsamples: by the paper's transposed convolutions, which learn, or by fixed interpolation."""
+    head: HeadName = "softmax"
+    """How logits become classes. softmax: a logit for each class, and the largest wins. sigmoid: one logit for two
+    classes, and a pixel is of the second where its probability is above eval.threshold."""
     weights: PathText | None = None
     """Pretrained weights to start from: imagenet, the best classification weights known for the backbone; timm/NAME or
     timm/NAME.TAG; a file name of the authors, such as dla34-ba72cf86.pth; hf://OWNER/NAME; a run; or a file (.pth or
@@ -84,13 +89,19 @@ class ModelConfig(Section):
     @property
     def title(self) -> str:
         """The network, its output stride and what of it is not the paper's, in words."""
-        if self.network is not None:
-            return self.network
-        chosen = {"aggregation": self.aggregation, "decoder": self.decoder, "node": self.node}
-        chosen |= {"backbone node": self.backbone_node}
-        usual = ("hierarchical", "ida", None)
+        chosen: dict[str, str | None] = {"aggregation": self.aggregation, "decoder": self.decoder}
+        chosen |= {"node": self.node, "backbone node": self.backbone_node, "head": self.head}
+        usual = ("hierarchical", "ida", "softmax", None)
         others = "".join(f", {word} {value}" for word, value in chosen.items() if value not in usual)
-        return f"{self.backbone}, output stride {self.output_stride}{others}"
+        return f"{self.network or f'{self.backbone}, output stride {self.output_stride}'}{others}"
+
+    def require_head_for(self, num_classes: int) -> None:
+        """Raise UserError if the head is not for so many classes."""
+        if self.head == "sigmoid" and num_classes != 2:
+            raise UserError(
+                f"model.head sigmoid is for two classes, of which the second is the object; for {num_classes}, set it "
+                "to softmax"
+            )
 
     @model_validator(mode="after")
     def _require_keys_of_the_network(self) -> Self:
@@ -98,7 +109,7 @@ class ModelConfig(Section):
         changed = [name for name, field in fields.items() if getattr(self, name) != field.default]
         foreign: set[str] = set()
         if self.network is not None:
-            foreign = {*changed} - {"network", "weights", "mean", "std"}
+            foreign = {*changed} - {"network", "head", "weights", "mean", "std"}
         elif self.backbone.startswith(TIMM):
             foreign = {*changed} & {"aggregation", "backbone_node", *(() if self.decoder == "ida" else ("node",))}
         if foreign:

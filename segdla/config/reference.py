@@ -16,6 +16,8 @@ from segdla.config.data import (
     FolderSplit,
     ScenesConfig,
 )
+from segdla.config.loss import LossConfig
+from segdla.config.model import ModelConfig
 from segdla.config.public_sets import (
     ADE20KConfig,
     BDD100KConfig,
@@ -25,7 +27,7 @@ from segdla.config.public_sets import (
     VOC2012Config,
 )
 from segdla.config.section import Section
-from segdla.config.sections import EvalConfig, LossConfig, ModelConfig, TrainConfig
+from segdla.config.sections import EvalConfig, TrainConfig
 
 COMMAND = "python -m segdla.config --markdown > docs/config.md"
 _INTRODUCTION = f"""# Every key of the config

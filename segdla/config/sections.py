@@ -1,4 +1,4 @@
-"""The config's sections for loss, training and evaluation, with their defaults and limits, and the whole config."""
+"""The config's sections for training and evaluation, with their defaults and limits, and the whole config."""
 
 from typing import Annotated, Literal, Self
 
@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from segdla.config.annotations import AnnotationsConfig
 from segdla.config.data import CamVidConfig, CityscapesConfig, FilesConfig, FolderConfig, ScenesConfig
+from segdla.config.loss import LossConfig
 from segdla.config.model import ModelConfig
 from segdla.config.public_sets import PublicConfig
 from segdla.config.section import (
@@ -20,42 +21,6 @@ from segdla.config.section import (
     Section,
     Size,
 )
-
-
-class LossConfig(Section):
-    """The training loss: a sum of terms, each times its weight. A weight of 0 leaves its term out."""
-
-    cross_entropy: NonNegative = 1.0
-    """Weight of the cross-entropy."""
-    ohem: NonNegative = 0.0
-    """Weight of the cross-entropy over the hard pixels alone (online hard example mining)."""
-    dice: NonNegative = 0.0
-    """Weight of one minus the soft Dice coefficient, averaged over classes."""
-    lovasz: NonNegative = 0.0
-    """Weight of Lovasz-softmax, a surrogate of the IoU."""
-    boundary: NonNegative = 0.0
-    """Weight of one minus the boundaries' F1 score, with a tolerance of two pixels."""
-    class_weights: tuple[NonNegative, ...] | Literal["median_frequency", "enet"] | None = None
-    """Weights of the classes in cross_entropy and ohem: numbers in the order of the classes, or a rule by which they
-    are computed from the training masks."""
-    label_smoothing: Fraction = 0.0
-    """Share of the target that cross_entropy spreads over all classes."""
-    ohem_threshold: PositiveFraction = 0.7
-    """Pixels whose true class has a probability below this are hard, for ohem."""
-    ohem_min_kept: Fraction = 0.0625
-    """Smallest share of a batch's pixels that count as hard, for ohem."""
-
-    @model_validator(mode="after")
-    def _require_a_term(self) -> Self:
-        if not any((self.cross_entropy, self.ohem, self.dice, self.lovasz, self.boundary)):
-            raise ValueError("all terms are 0; give one a weight, such as cross_entropy: 1")
-        if self.class_weights is not None and not (self.cross_entropy or self.ohem):
-            raise ValueError("class_weights are of cross_entropy and ohem, which are 0; give one a weight or leave out")
-        if self.label_smoothing and not self.cross_entropy:
-            raise ValueError("label_smoothing is of cross_entropy, which is 0; give it a weight or leave out")
-        if isinstance(self.class_weights, tuple) and not any(self.class_weights):
-            raise ValueError("class_weights are all 0; then nothing is learned")
-        return self
 
 
 class TrainConfig(Section):
@@ -189,6 +154,9 @@ class EvalConfig(Section):
     temperature: Factor | Literal["fitted"] | None = None
     """Divisor of the logits before they become probabilities: above 1, the network is less sure; its classes stay.
     fitted: the one that segdla test --fit-temperature wrote into the checkpoint. null: 1."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Probability above which a pixel is of the object, for head sigmoid. null: the one that segdla test
+    --fit-threshold wrote into the checkpoint, 0.5 without."""
     low_memory: bool = False
     """Keep the score maps of all scales at the output stride, instead of their sum at full size. The classes are the
     same, in less memory at output strides 4 and 8."""
@@ -222,6 +190,15 @@ class Config(Section):
                 "train.deterministic does not hold for deformable nodes, whose gradients CUDA sums in any order; set "
                 "it to false, or choose another model.node"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _require_a_head_that_fits(self) -> Self:
+        self.loss.require_terms_of(self.model.head)
+        if isinstance(self.data, FolderConfig | AnnotationsConfig):  # the classes of others are known when opened
+            self.model.require_head_for(len(self.data.classes))
+        if self.eval.threshold is not None and self.model.head == "softmax":
+            raise ValueError("eval.threshold is for head sigmoid; leave it out, or set model.head")
         return self
 
     @model_validator(mode="after")

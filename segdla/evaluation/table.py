@@ -71,6 +71,13 @@ def further_lines(scores: Scores) -> list[str]:
         fit = scores.other["temperature"]
         fall = f"the mean negative log-likelihood falls from {fit['nll_before']:.4f} to {fit['nll']:.4f}"
         lines.append(f"temperature {fit['temperature']:.3f}, by which {fall}")
+    if "threshold" in scores.other:
+        fit = scores.other["threshold"]
+        for name, threshold in fit["thresholds"].items():
+            rise = (
+                f"the IoU of {name} is {percent(fit['iou'][name])} %, for {percent(fit['iou_before'][name])} % at 0.5"
+            )
+            lines.append(f"threshold {threshold:.3f}, at which {rise}")
     return lines
 
 

@@ -14,6 +14,7 @@ from segdla.checkpoints.checkpoint import Card
 from segdla.errors import UserError
 from segdla.export import onnx_file, openvino_file, torch_file
 from segdla.export.graph import Exported, Graph, any_size
+from segdla.inference.head import SOFTMAX, Head
 from segdla.models.dlaseg import DLASeg
 
 
@@ -48,11 +49,12 @@ def write_file(
     kind: str,
     calibration: Iterable[np.ndarray] | None = None,
     arithmetic: str = "",
+    head: Head = SOFTMAX,
 ) -> None:
     """Write a network, on the CPU, in one of ``FORMATS``; its convolutions are in int8 if there is ``calibration``.
 
     ``calibration`` are RGB images (H,W,3) uint8 like those that the network will see. ``arithmetic`` is that of
-    ``int8_arithmetic``, if the file is scored before it is kept.
+    ``int8_arithmetic``, if the file is scored before it is kept. ``head`` decides on class ids in the file.
 
     Raises UserError if the format's packages are missing.
     """
@@ -61,7 +63,7 @@ def write_file(
     values |= {"stride": network.output_stride, "precision": "fp32" if calibration is None else "int8"}
     if arithmetic:
         values["arithmetic"] = arithmetic
-    FORMATS[kind].write(any_size(Graph(network)), json.dumps(values), path, calibration)
+    FORMATS[kind].write(any_size(Graph(network, head)), json.dumps(values), path, calibration)
 
 
 def open_file(path: Path, device: torch.device) -> Exported:

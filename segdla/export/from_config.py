@@ -16,7 +16,8 @@ from segdla.evaluation.count import count_batches
 from segdla.evaluation.evaluator import Prediction
 from segdla.export.formats import FORMATS
 from segdla.export.write import MOST_LOST, Export, Scorer, export, require_unused
-from segdla.inference.from_config import Predictor
+from segdla.inference.from_config import Predictor, head_of
+from segdla.inference.head import Head
 from segdla.inference.predictors import LogitsOf
 from segdla.machine.terminal import progress, say
 from segdla.models.dlaseg import DLASeg
@@ -54,22 +55,22 @@ def export_network(
     if int8:
         images = evenly_spaced(open_split(config, "train"), NUM_CALIBRATION)
         calibration = (images.read(index)[0] for index in progress(range(len(images)), "calibrating"))
-    scorer = None
+    scorer, head = None, head_of(config, card.classes, card.thresholds)
     try:
-        scorer = _scorer(config, evenly_spaced(open_split(config, "val"), num_images))
+        scorer = _scorer(config, head, evenly_spaced(open_split(config, "val"), num_images))
     except UserError as error:
         say(f"not scored: {error}")
     allowed = max_drop if int8 else MOST_LOST
-    return export(network, card, path, kind, calibration=calibration, max_drop=allowed, scorer=scorer)
+    return export(network, card, path, kind, calibration=calibration, max_drop=allowed, scorer=scorer, head=head)
 
 
-def _scorer(config: Config, images: Source) -> Scorer:
+def _scorer(config: Config, head: Head, images: Source) -> Scorer:
     """Return the scorer on labelled images. Raises UserError if there is no labelled pixel in them."""
     if not any((images.target(index) != IGNORE_INDEX).any() for index in range(len(images))):
         raise UserError(f"no labelled pixel in {len(images)} validation images")
 
     def mean_iou(logits_of: LogitsOf, stride: int) -> float:
-        predictor = Predictor(logits_of, stride, config.eval)
+        predictor = Predictor(logits_of, stride, config.eval, head=head)
         confusion = ConfusionMatrix(len(images.classes))
         batches = progress(whole_images(config, images, _CPU), "scoring")
         count_batches(lambda batch: Prediction(predictor.class_ids(batch)), batches, [confusion], _CPU)

@@ -12,6 +12,7 @@ from torch.export import Dim, ExportedProgram
 
 from segdla.checkpoints.checkpoint import Card
 from segdla.errors import UserError
+from segdla.inference.head import SOFTMAX, Head
 from segdla.models.dlaseg import DLASeg
 
 OUTPUTS = ("logits", "prediction")
@@ -33,10 +34,11 @@ class Exported(NamedTuple):
 
 
 class Graph(nn.Module):
-    """Images (B,3,H,W) uint8 to logits (B,C,h,w) and class ids (B,H,W) uint8."""
+    """Images (B,3,H,W) uint8 to logits (B,N,h,w) and class ids (B,H,W) uint8, as ``head`` decides."""
 
-    def __init__(self, network: DLASeg):
+    def __init__(self, network: DLASeg, head: Head = SOFTMAX):
         super().__init__()
+        self.head = head
         self.network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # as files keep tensors
         self.eval()
 
@@ -44,7 +46,7 @@ class Graph(nn.Module):
         logits = self.network.logits(images)
         padded = [side * self.network.output_stride for side in logits.shape[-2:]]
         maps = F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)
-        ids = maps.max(dim=1).indices.to(torch.uint8)
+        ids = self.head.decide(maps)
         # A slice would be a view, whose memory layout the exporter decides by the size; a selection isn't one.
         height, width = images.shape[-2:]
         return logits, ids.index_select(1, torch.arange(height)).index_select(2, torch.arange(width))

@@ -11,7 +11,7 @@ from rich.table import Table
 from torch import Tensor
 
 from segdla.export.graph import Exported
-from segdla.inference.score_maps import classify
+from segdla.inference.head import SOFTMAX, Head
 from segdla.models.dlaseg import DLASeg, at_image_size
 
 SIZES = ((20, 31), (128, 160), (97, 131), (360, 480))
@@ -54,14 +54,16 @@ def pictures(sizes: Sequence[tuple[int, int]] = SIZES) -> list[Tensor]:
 
 
 @torch.inference_mode()
-def differences(network: DLASeg, exported: Exported, images: Sequence[Tensor]) -> list[Difference]:
+def differences(
+    network: DLASeg, exported: Exported, images: Sequence[Tensor], head: Head = SOFTMAX
+) -> list[Difference]:
     """Compare an exported network with the network itself on images (1,3,H,W) uint8, on the CPU."""
     result = []
     for image in images:
         height, width = image.shape[-2:]
         ours, theirs = network.logits(image), exported.logits_of(image)
         class_ids, their_class_ids = (
-            classify(at_image_size(logits, exported.stride, (height, width))) for logits in (ours, theirs)
+            head.decide(at_image_size(logits, exported.stride, (height, width))) for logits in (ours, theirs)
         )
         result.append(
             Difference(

@@ -14,6 +14,7 @@ from segdla.checkpoints.checkpoint import Card
 from segdla.errors import UserError
 from segdla.export.formats import FORMATS, open_file, write_file
 from segdla.export.verify import Difference, differences, int8_arithmetic, pictures
+from segdla.inference.head import SOFTMAX, Head
 from segdla.inference.predictors import LogitsOf
 from segdla.machine.files import put_in_place
 from segdla.models.dlaseg import DLASeg
@@ -54,6 +55,7 @@ def export(
     calibration: Iterable[np.ndarray] | None = None,
     max_drop: float = MOST_LOST,
     scorer: Scorer | None = None,
+    head: Head = SOFTMAX,
 ) -> Export:
     """Write a network, on the CPU, to ``path``, and keep the file only if it computes what the network does.
 
@@ -66,9 +68,9 @@ def export(
     with unchecked(path) as folder:
         draft = folder / path.name
         arithmetic = int8_arithmetic() if is_int8 and scorer is not None else ""
-        write_file(network, card, draft, kind, calibration, arithmetic)
+        write_file(network, card, draft, kind, calibration, arithmetic, head)
         exported = open_file(draft, torch.device("cpu"))
-        compared = differences(network, exported, pictures())
+        compared = differences(network, exported, pictures(), head)
         large = [str(difference) for difference in compared if not difference.is_small]
         if large and not is_int8:
             answer = f"the {kind} file computes something else than the network: {'; '.join(large)}"

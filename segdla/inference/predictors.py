@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdla.inference.placement import Resize, Window, starts
-from segdla.inference.score_maps import Conclude, Logits, MapList, RunningSum, ScoreMap, classify, strips
+from segdla.inference.score_maps import Conclude, Logits, MapList, RunningSum, ScoreMap, classify, softmax, strips
 
 LogitsOf = Callable[[Tensor], Tensor]
 """From images (B,3,H,W), RGB in 0..255, to ``Logits``, of the images padded at the bottom and the right."""
@@ -25,16 +25,17 @@ Maps = Callable[[Tensor], Iterator[ScoreMap]]
 """From images (B,3,H,W), RGB in 0..255, to their score maps."""
 
 
-def maps_of(logits_of: LogitsOf, stride: int, merge: str = "logprobs") -> Maps:
+def maps_of(logits_of: LogitsOf, stride: int, merge: str = "logprobs", activate: Conclude = softmax) -> Maps:
     """Return the function from images to the one map that a network of this stride computes.
 
-    ``merge`` says what is summed: ``probs``, or ``logprobs`` and ``logits``, which choose the same classes.
+    ``merge`` says what is summed: ``probs``, as ``activate`` gives them, or ``logprobs`` and ``logits``, which choose
+    the same classes.
     """
 
     def as_map(logits: Logits, size: tuple[int, int]) -> ScoreMap:
-        placements = [(Resize(side, side * stride),) if stride > 1 else () for side in logits.shape[-2:]]
-        score_map = ScoreMap(logits, size, *placements)
-        return ScoreMap(score_map, size) if merge == "probs" else score_map
+        rows, columns = ((Resize(side, side * stride),) if stride > 1 else () for side in logits.shape[-2:])
+        score_map = ScoreMap(logits, size, rows, columns)
+        return ScoreMap(score_map, size, activate=activate) if merge == "probs" else score_map
 
     def predict(images: Tensor) -> Iterator[ScoreMap]:
         height, width = images.shape[-2:]

@@ -31,17 +31,24 @@ def grain(device: torch.device) -> tuple[int, int]:
     return (32, 128) if device.type == "cpu" else (256, 512)
 
 
+def softmax(logits: Tensor) -> Tensor:
+    """Return the probabilities (B,C,h,w) of classes with a logit each."""
+    return logits.softmax(dim=1)
+
+
 @dataclass(frozen=True)
 class ScoreMap:
     """Values (B,C,h,w) at a network's stride, and their placement on an image.
 
-    ``values`` are logits, or another map, which is then turned into probabilities first. ``size`` is the image's.
+    ``values`` are logits, or another map, which ``activate`` then turns into probabilities first. ``size`` is the
+    image's.
     """
 
     values: "Logits | ScoreMap"
     size: tuple[int, int]
     rows: tuple[Placement, ...] = ()
     columns: tuple[Placement, ...] = ()
+    activate: Conclude = softmax
 
     def placed(self, rows: Placement, columns: Placement, size: tuple[int, int]) -> "ScoreMap":
         """Return the map placed once more, on an image of ``size``."""
@@ -80,7 +87,7 @@ class ScoreMap:
         device, block = self.device, grain(self.device)[1]
         first, last, down = band(self.rows, top, bottom, device)
         if isinstance(self.values, ScoreMap):
-            values = self.values.strip(first, last).softmax(dim=1)
+            values = self.activate(self.values.strip(first, last))
         else:
             values = self.values[..., first:last, :]
         batch, classes, height, width = values.shape
@@ -172,24 +179,13 @@ def strips(score_map: ScoreMap, first: int, last: int) -> Iterator[tuple[int, in
 
 def classify(values: Tensor) -> ClassIds:
     """Return the class ids (B,H,W) uint8 with the highest values (B,C,H,W), logits or sums of score maps."""
+    if torch.compiler.is_exporting():  # strips would be of the size at hand
+        return ClassIds(values.max(dim=1).indices.to(torch.uint8))
     ids = torch.empty(values.shape[0], *values.shape[2:], dtype=torch.uint8, device=values.device)
     height = grain(values.device)[0]
     for part, strip in zip(ids.split(height, dim=1), values.split(height, dim=2), strict=True):
         part.copy_(strip.max(dim=1).indices)  # a third of argmax's time on a CPU
     return ClassIds(ids)
-
-
-def with_confidence(values: Tensor, probabilities: Conclude) -> Tensor:
-    """Return the class ids that ``classify`` gives, and their probabilities, stacked (B,2,H,W) float32.
-
-    ``probabilities`` turns a strip of the values (B,C,H,W) into probabilities.
-    """
-    both = values.new_empty(values.shape[0], 2, *values.shape[2:], dtype=torch.float32)
-    both[:, 0] = classify(values)
-    height = grain(values.device)[0]
-    for part, strip in zip(both[:, 1].split(height, dim=1), values.split(height, dim=2), strict=True):
-        part.copy_(probabilities(strip).amax(dim=1))
-    return both
 
 
 def log_probabilities(probabilities: Tensor) -> Tensor:

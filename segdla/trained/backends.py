@@ -17,7 +17,7 @@ from segdla.data.from_config import open_split
 from segdla.data.source import Classes
 from segdla.errors import UserError, quoted
 from segdla.export.formats import FORMATS, open_file, write_file
-from segdla.inference.from_config import Predictor
+from segdla.inference.from_config import Predictor, num_logits
 from segdla.inference.predictors import LogitsOf
 from segdla.machine.device import compiled, in_precision, start
 from segdla.machine.out_of_memory import answering_out_of_memory
@@ -73,11 +73,11 @@ def open_network(name: str, overrides: Mapping[str, Any]) -> tuple[DLASeg, Confi
         return restored(checkpoint, config, torch.device("cpu")), config
     config = load_config(path, overrides)
     try:
-        num_classes = len(open_split(config, "train").classes)
+        number = num_logits(config, open_split(config, "train").classes)
     except UserError as error:
-        num_classes = _NUM_CLASSES
-        say(f"with {num_classes} classes, as the data set is not here ({error})")
-    return build_network(config.model, num_classes).eval(), config
+        number = _NUM_CLASSES
+        say(f"with {number} classes, as the data set is not here ({error})")
+    return build_network(config.model, number).eval(), config
 
 
 def measure_file(path: Path, device: torch.device, work: Work) -> Measurement:

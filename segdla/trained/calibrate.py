@@ -1,8 +1,8 @@
-"""The temperature that was fitted for a network, kept in its checkpoint's card."""
+"""The temperature and the thresholds that were fitted for a network, kept in its checkpoint's card."""
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from segdla.checkpoints.checkpoint import read_checkpoint, write_checkpoint
 from segdla.checkpoints.find import SHIPPED
@@ -10,32 +10,37 @@ from segdla.errors import UserError
 from segdla.export.formats import is_exported
 from segdla.trained.open import TrainedNetwork
 
+Key = Literal["temperature", "threshold"]
+"""Keys of the section ``eval`` whose value can be fitted."""
 
-def require_own_card(trained: TrainedNetwork) -> None:
-    """Raise UserError, before time is spent, if a temperature can't be kept in a network's file, or is in force."""
+
+def require_own_card(trained: TrainedNetwork, key: Key) -> None:
+    """Raise UserError, before time is spent, if a fitted value can't be kept in a network's file, or has no use."""
     origin = trained.origin
     if is_exported(origin.path):
-        raise UserError(
-            f"{origin.path} is an exported file; fit the temperature of the run it came from, and export it"
-        )
+        raise UserError(f"{origin.path} is an exported file; fit the {key} of the run it came from, and export it")
     if origin.in_cache or origin.path.resolve() == SHIPPED.resolve():
-        raise UserError(f"{origin.path} is not yours to change; copy it, and fit the temperature of the copy")
-    if trained.config.eval.temperature is not None:
-        raise UserError("eval.temperature is what is to be fitted; leave it out")
+        raise UserError(f"{origin.path} is not yours to change; copy it, and fit the {key} of the copy")
+    if getattr(trained.config.eval, key) is not None:
+        raise UserError(f"eval.{key} is what is to be fitted; leave it out")
+    if key == "threshold" and trained.config.model.head == "softmax":
+        raise UserError(f"{origin.path} has head softmax, which has no threshold; leave out --fit-threshold")
 
 
-def keep_temperature(trained: TrainedNetwork, fit: dict[str, Any]) -> None:
-    """Write a fitted temperature into the network's checkpoint, whole or not at all.
+def keep_fitted(trained: TrainedNetwork, key: Key, fit: dict[str, Any]) -> None:
+    """Write the fitted value, the result of its evaluator, into the network's checkpoint, whole or not at all.
 
     Raises UserError if there is none, the file holds another network by now, or it can't be written.
     """
-    temperature = fit["temperature"]
-    if math.isnan(temperature):
-        raise UserError("no pixel is labelled, so no temperature fits; choose another --split")
+    values = (fit["temperature"],) if key == "temperature" else tuple(fit["thresholds"].values())
+    if any(map(math.isnan, values)):
+        raise UserError(f"no pixel is labelled, so no {key} fits; choose another --split")
     checkpoint = read_checkpoint(trained.path)
     if checkpoint.card.step != trained.card.step:
         raise UserError(
-            f"{trained.path} was written anew meanwhile, at step {checkpoint.card.step}; fit its temperature when the "
+            f"{trained.path} was written anew meanwhile, at step {checkpoint.card.step}; fit its {key} when the "
             "training has ended"
         )
-    write_checkpoint(trained.path, checkpoint.state_dict, replace(checkpoint.card, temperature=temperature))
+    card = checkpoint.card
+    card = replace(card, temperature=values[0]) if key == "temperature" else replace(card, thresholds=values)
+    write_checkpoint(trained.path, checkpoint.state_dict, card)

@@ -15,7 +15,8 @@ from segdla.config import Config, parse
 from segdla.data.source import Classes
 from segdla.errors import UserError
 from segdla.export.formats import is_exported, open_file
-from segdla.inference.from_config import Predictor
+from segdla.inference.from_config import Predictor, head_of, num_logits
+from segdla.inference.head import Head
 from segdla.inference.predictors import LogitsOf
 from segdla.machine.device import Machine, choose_device, compiled, in_precision, start
 from segdla.models.dlaseg import DLASeg
@@ -60,6 +61,11 @@ class TrainedNetwork:
         return (self.card.temperature if setting == "fitted" else setting) or 1.0
 
     @property
+    def head(self) -> Head:
+        """The way from its logits to classes, with the thresholds that were fitted."""
+        return head_of(self.config, self.classes, self.card.thresholds)
+
+    @property
     def path(self) -> Path:
         """The file that holds the network."""
         return self.origin.path
@@ -76,7 +82,8 @@ class TrainedNetwork:
 
     def predictor(self, scales: tuple[float, ...] = (1.0,), flip: bool = False) -> Predictor:
         """Return a predictor that sums over scales and, with ``flip``, over mirrored images."""
-        return Predictor(self.logits_of, self.stride, self.config.eval, scales, flip, self.temperature)
+        settings = self.config.eval, scales, flip, self.temperature
+        return Predictor(self.logits_of, self.stride, *settings, self.head)
 
 
 def open_trained(
@@ -120,7 +127,8 @@ def restored(checkpoint: Checkpoint, config: Config, device: torch.device, model
 
     Raises UserError if the weights don't fit.
     """
-    network = build_network(config.model, len(checkpoint.card.classes)) if model is None else model
+    classes = checkpoint.card.classes
+    network = build_network(config.model, num_logits(config, classes)) if model is None else model
     load_weights(network, checkpoint.state_dict, str(checkpoint.path))
     return network.to(device).to(memory_format=memory_format(config.train.channels_last)).eval()
 

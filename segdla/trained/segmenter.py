@@ -94,7 +94,7 @@ class Segmenter:
     def probabilities(self, image: Any) -> Any:
         """Return probabilities (C,H,W) float32 of an image, at its size; those of a pixel add up to 1.
 
-        ``predict`` is their argmax. Over scales and mirrored images they are averaged as ``eval.merge`` of the run
+        ``predict`` follows from them. Over scales and mirrored images they are averaged as ``eval.merge`` of the run
         says: ``probs`` is the mean, ``logprobs`` and ``logits`` are the normalised geometric mean. A list gives a list,
         a tensor (B,3,H,W) a tensor (B,C,H,W). Raises UserError if something is not an image.
         """
@@ -180,10 +180,9 @@ class Segmenter:
     def _at_once(self, images: Tensor, predict: Callable[[Tensor], Tensor]) -> Tensor:
         if images.ndim not in (3, 4) or images.shape[-3] != 3 or not images.numel():
             raise UserError(f"a tensor of images is RGB (3, H, W) or (B, 3, H, W) in 0..255, not {tuple(images.shape)}")
-        height, width = images.shape[-2:]
         remedy = (
-            f"an image of {height}x{width} is too large to be seen whole; see it by (smaller) windows: "
-            "window=(512, 512), or --window 512 512"
+            f"an image of {images.shape[-2]}x{images.shape[-1]} is too large to be seen whole; see it by (smaller) "
+            "windows: window=(512, 512), or --window 512 512"
         )
         with answering_out_of_memory(self.device, remedy):
             batch = images if images.ndim == 4 else images[None]
@@ -203,6 +202,7 @@ def load(
     precision: Literal["fp32", "tf32", "bf16", "fp16"] | None = None,
     compile: bool = False,
     temperature: float | Literal["fitted"] | None = None,
+    threshold: float | None = None,
     runs: str | os.PathLike[str] = "runs",
     model: DLASeg | None = None,
 ) -> Segmenter:
@@ -217,6 +217,7 @@ def load(
     precision: None is the precision of the run. If the device lacks it, the nearest that it has is used.
     compile: compile the network, which takes a minute or more and makes it faster for images of any size.
     temperature: divides the logits of ``probabilities``; ``fitted`` is what ``segdla test --fit-temperature`` kept.
+    threshold: of head sigmoid, the probability of an object's pixels; None is the fitted one, or 0.5.
     model: your own network, if the run was trained with one. It is copied, and the copy gets the weights.
 
     Raises UserError, one line with the remedy, if the network is missing or an option does not fit.
@@ -226,12 +227,12 @@ def load(
         "eval.window": window,
         "eval.compile": compile or None,
         "eval.temperature": temperature,
+        "eval.threshold": threshold,
         "train.precision": precision,
     }
     overrides = {key: value for key, value in settings.items() if value is not None}
     trained = open_trained(checkpoint, device, Path(runs), overrides, for_photographs=True, model=model)
-    scales = (1.0,) if multiscale is False else trained.config.eval.scales
-    return Segmenter(trained, scales, flip)
+    return Segmenter(trained, (1.0,) if multiscale is False else trained.config.eval.scales, flip)
 
 
 def _reopened(

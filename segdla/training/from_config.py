@@ -13,11 +13,11 @@ from torch.amp import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
 from segdla.checkpoints.checkpoint import Card
-from segdla.config import Config, LossConfig, TrainConfig
+from segdla.config import Config, HeadName, LossConfig, TrainConfig
 from segdla.data.from_config import whole_images
 from segdla.data.source import Classes, Source
 from segdla.errors import UserError
-from segdla.inference.from_config import Predictor
+from segdla.inference.from_config import Predictor, head_of
 from segdla.machine import distributed
 from segdla.machine.device import Machine, device_name, in_precision
 from segdla.models.dlaseg import DLASeg
@@ -36,16 +36,25 @@ from segdla.training.step import Gradients, gradients_of
 from segdla.training.weigh_classes import weigh_classes
 from segdla.version import __version__
 
-LOSSES: dict[str, Callable[[LossConfig, Tensor | None], Loss]] = {
-    "cross_entropy": lambda c, weights: partial(
-        losses.cross_entropy, weights=weights, label_smoothing=c.label_smoothing
-    ),
-    "ohem": lambda c, weights: partial(
-        losses.ohem, weights=weights, threshold=c.ohem_threshold, min_kept=c.ohem_min_kept
-    ),
-    "dice": lambda c, weights: losses.dice,
-    "lovasz": lambda c, weights: losses.lovasz,
-    "boundary": lambda c, weights: losses.boundary,
+LOSSES: dict[HeadName, dict[str, Callable[[LossConfig, Tensor | None], Loss]]] = {
+    "softmax": {
+        "cross_entropy": lambda c, weights: partial(
+            losses.cross_entropy, weights=weights, label_smoothing=c.label_smoothing
+        ),
+        "ohem": lambda c, weights: partial(
+            losses.ohem, weights=weights, threshold=c.ohem_threshold, min_kept=c.ohem_min_kept
+        ),
+        "dice": lambda c, weights: losses.dice,
+        "lovasz": lambda c, weights: losses.lovasz,
+        "boundary": lambda c, weights: losses.boundary,
+    },
+    "sigmoid": {
+        "cross_entropy": lambda c, weights: partial(
+            losses.binary_cross_entropy, weights=weights, label_smoothing=c.label_smoothing
+        ),
+        "dice": lambda c, weights: losses.binary_dice,
+        "focal": lambda c, weights: partial(losses.focal, weights=weights, gamma=c.focal_gamma),
+    },
 }
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -61,15 +70,17 @@ SCHEDULES: dict[str, Callable[[TrainConfig, float, int], float]] = {
 }
 
 
-def build_loss(config: LossConfig, source: Source, device: torch.device, may_skip: bool = False) -> Objective:
-    """Return the config's loss over logits (B,C,H,W) and targets (B,H,W): the sum of its terms.
+def build_loss(
+    config: LossConfig, source: Source, device: torch.device, may_skip: bool = False, head: HeadName = "softmax"
+) -> Objective:
+    """Return the config's loss over logits (B,C,H,W) and targets (B,H,W): the sum of its terms for a head.
 
     ``source`` is counted for class weights; with ``may_skip``, masks that can't be read are left out.
     """
     weights = weigh_classes(config.class_weights, source, may_skip=may_skip)
     tensor = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
-    shares = {name: getattr(config, name) for name in LOSSES}
-    return Objective([(share, LOSSES[name](config, tensor)) for name, share in shares.items() if share], tensor)
+    terms = [(getattr(config, name), loss(config, tensor)) for name, loss in LOSSES[head].items()]
+    return Objective([(share, loss) for share, loss in terms if share], tensor)
 
 
 def schedule(t: TrainConfig, num_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
@@ -155,7 +166,8 @@ def build_validation(config: Config, source: Source, plan: Plan, training: Train
     candidate = training.candidate
     assert isinstance(candidate, DLASeg), "a moving average is a network like the one in training"
     logits_of = in_precision(candidate.logits, plan.device, plan.precision)
-    predictor = Predictor(logits_of, candidate.output_stride, config.eval)
+    head = head_of(config, source.classes)
+    predictor = Predictor(logits_of, candidate.output_stride, config.eval, head=head)
     card = Card(config.model_dump(mode="json"), source.classes, version=__version__)
     return Validation(whole_images(config, source, plan.device), predictor.class_ids, card)
 

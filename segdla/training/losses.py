@@ -1,5 +1,8 @@
 """Losses over logits (B,C,H,W) and targets (B,H,W) int64, in which ``IGNORE_INDEX`` marks unlabelled pixels.
 
+The ``binary`` ones and ``focal`` are of head sigmoid: each logit says alone if its class is there. Bit c of a target
+says so for logit c, and of two classes, whose one logit is the second's, that bit is their id 0 or 1.
+
 All are 0 if no pixel is labelled. None waits for the device, and none uses an operation for which CUDA has no
 deterministic implementation.
 """
@@ -73,9 +76,12 @@ def ohem(
 
 def dice(logits: Tensor, targets: Tensor) -> Tensor:
     """One minus the soft Dice coefficient of each class over the batch, averaged; a class without pixels counts 0."""
-    labelled = (targets != IGNORE_INDEX)[:, None]
-    truth = _one_hot(targets, logits.shape[1])
-    probs = logits.softmax(1) * labelled
+    return _dice(logits.softmax(1), _one_hot(targets, logits.shape[1]), targets)
+
+
+def _dice(probs: Tensor, truth: Tensor, targets: Tensor) -> Tensor:
+    """Return ``dice`` of probabilities and truth (B,C,H,W), which is true nowhere at ignored pixels."""
+    probs = probs * (targets != IGNORE_INDEX)[:, None]
     hits = (probs * truth).sum((0, 2, 3))
     pixels = truth.sum((0, 2, 3))
     coefficient = 2 * hits / (probs.sum((0, 2, 3)) + pixels).clamp(min=1e-7)
@@ -126,6 +132,47 @@ def boundary(logits: Tensor, targets: Tensor, tolerance: int = 2) -> Tensor:
     f1 = 2 * precision * recall / (precision + recall).clamp(min=1e-6)
     has_boundary = truth.sum((2, 3)) > 0
     return ((1 - f1) * has_boundary).sum() / has_boundary.sum().clamp(min=1)
+
+
+def binary_cross_entropy(
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """Mean binary cross-entropy (BCE) over logits and labelled pixels; ``weights`` (2,) are of targets 0 and 1."""
+    return _mean(_binary(logits, targets, label_smoothing), targets, weights)
+
+
+def focal(logits: Tensor, targets: Tensor, weights: Tensor | None = None, gamma: float = 2.0) -> Tensor:
+    """Binary cross-entropy, each term times the doubt in the truth to the power ``gamma`` (Lin et al., ICCV 2017).
+
+    The doubt is one minus the probability of what is true.
+    """
+    losses = _binary(logits, targets)
+    doubt = -torch.expm1(-losses)
+    return _mean(losses * doubt.clamp(min=1e-6) ** gamma, targets, weights)  # at 0 a root has no slope
+
+
+def binary_dice(logits: Tensor, targets: Tensor) -> Tensor:
+    """One minus the soft Dice coefficient of each logit's class, as ``dice``."""
+    return _dice(logits.sigmoid(), _members(targets, logits.shape[1]), targets)
+
+
+def _binary(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Return the binary cross-entropy (B,C,H,W) of each logit."""
+    truth = _members(targets, logits.shape[1]).to(logits.dtype)
+    truth = truth * (1 - label_smoothing) + label_smoothing / 2
+    return F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+
+
+def _mean(losses: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the mean of losses (B,C,H,W) over classes and labelled pixels, weighted by target."""
+    weight = _pixel_weights(targets, weights, targets != IGNORE_INDEX)
+    return (losses.mean(1).where(weight > 0, 0) * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+def _members(targets: Tensor, num_classes: int) -> Tensor:
+    """Return the bits of targets (B,H,W) as (B,C,H,W) bool; ignored pixels are of no class."""
+    bits = targets.where(targets != IGNORE_INDEX, 0)[:, None]
+    return (bits >> torch.arange(num_classes, device=targets.device)[:, None, None]) & 1 > 0
 
 
 def _edges(members: Tensor, labelled: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 from pydantic import BaseModel
 
 from segdla.config import Config, ModelConfig, parse
+from segdla.config.loss import TERMS
 from segdla.config.model import Network, NodeName, Variant
 from segdla.config.section import Section
 from segdla.errors import UserError
@@ -39,7 +40,8 @@ def test_choices_are_what_there_is():
     assert choices(ModelConfig, "upsample") == set(UPSAMPLERS)
     assert choices(train, "optimizer") == set(OPTIMIZERS)
     assert choices(train, "schedule") == set(SCHEDULES)
-    assert set(LOSSES) <= set(loss.model_fields)
+    assert {head: tuple(terms) for head, terms in LOSSES.items()} == TERMS
+    assert {term for terms in TERMS.values() for term in terms} <= set(loss.model_fields)
 
 
 def test_every_section_and_key_says_what_it_is():
@@ -61,10 +63,13 @@ def test_config_is_frozen():
         ({"loss.class_weights": [0, 0]}, "class_weights are all 0"),
         (
             {"loss": {"cross_entropy": 0, "dice": 1, "class_weights": "enet"}},
-            "class_weights are of cross_entropy and ohem",
+            "class_weights are of cross_entropy, ohem and focal",
         ),
         ({"loss": {"cross_entropy": 0, "ohem": 1, "label_smoothing": 0.1}}, "label_smoothing is of cross_entropy"),
         ({"loss.cross_entropy": 0}, "all terms are 0"),
+        ({"loss.focal": 1}, r"loss.focal is not of head softmax \(model.head\), whose terms are cross_entropy, ohem"),
+        ({"model.head": "sigmoid", "loss.lovasz": 1}, "loss.lovasz is not of head sigmoid"),
+        ({"eval.threshold": 0.3}, "eval.threshold is for head sigmoid; leave it out, or set model.head"),
         ({"train.schedule": "step"}, "go together"),
         ({"train.milestones": [3]}, "go together"),
         ({"train.accumulate": 3}, "batch_size 16 is not accumulate \\(3\\) equal parts"),

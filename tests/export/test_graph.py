@@ -8,8 +8,10 @@ from torch import nn
 from segdla.errors import UserError
 from segdla.export import onnx_file, torch_file
 from segdla.export.formats import FORMATS, open_file, write_file
+from segdla.export.graph import Graph, any_size
 from segdla.export.verify import differences, pictures
-from segdla.models.dlaseg import DLASeg
+from segdla.inference.head import Sigmoid
+from segdla.models.dlaseg import DLASeg, at_image_size
 from segdla.models.ida import DLAUp
 from segdla.models.nodes import AttentionNode, DeformableNode
 
@@ -80,3 +82,16 @@ def test_openvino_names_what_it_lacks(card, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_file, "write", write_deformable)
     with pytest.raises(UserError, match=r"^OpenVINO has no DeformConv\S* from ONNX; choose --format onnx or torch$"):
         FORMATS["openvino"].write(None, "{}", tmp_path / "network.xml", None)
+
+
+def test_head_sigmoid_decides_in_the_file_by_its_threshold():
+    torch.manual_seed(0)
+    one_logit = DLASeg(TwoLevels(), DLAUp(TwoLevels.channels, TwoLevels.strides), 1, (0.5,) * 3, (0.25,) * 3).eval()
+    (image,) = pictures([(20, 31)])
+    with torch.no_grad():
+        probabilities = at_image_size(one_logit.logits(image), one_logit.output_stride, (20, 31)).sigmoid()
+        threshold = probabilities.median().item()
+        _, ids = any_size(Graph(one_logit, Sigmoid(threshold))).module()(image)
+    clear = (probabilities[:, 0] - threshold).abs() > 1e-6
+    assert ids.dtype == torch.uint8 and 0.3 < ids.float().mean() < 0.7
+    assert torch.equal(ids[clear], (probabilities[:, 0] > threshold).to(torch.uint8)[clear])

@@ -12,7 +12,7 @@ from segdla.data.scenes import Scenes
 from segdla.data.source import Classes
 from segdla.errors import UserError
 from segdla.models.from_config import build_network
-from segdla.trained.calibrate import keep_temperature
+from segdla.trained.calibrate import keep_fitted
 from segdla.trained.open import open_trained
 
 
@@ -48,8 +48,10 @@ def test_a_fitted_temperature_is_kept_and_used_on_request(run, tool, capsys):
 
 
 def test_a_card_with_a_temperature_comes_back_and_a_wrong_one_is_refused():
-    card = Card({}, Classes(("a", "b"), ((0, 0, 0), (1, 1, 1))), temperature=1.5)
+    card = Card({}, Classes(("a", "b"), ((0, 0, 0), (1, 1, 1))), temperature=1.5, thresholds=(0.25,))
     assert Card.from_json(card.to_json()) == card
+    with pytest.raises(ValueError, match=r"a threshold of 1.25"):
+        Card.from_json(card.to_json().replace("0.25", "1.25"))
     for wrong, message in (("-1", "a temperature of -1"), (f'"{"9" * 5000}"', r"'9{1,20}\.\.\.9+' is no float")):
         with pytest.raises(ValueError, match=message):
             Card.from_json(card.to_json().replace("1.5", wrong))
@@ -60,7 +62,7 @@ def test_a_network_that_was_trained_on_meanwhile_gets_no_temperature(run):
     content = read_checkpoint(trained.path)
     write_checkpoint(trained.path, content.state_dict, replace(content.card, step=7))
     with pytest.raises(UserError, match=r"best.safetensors was written anew meanwhile, at step 7; fit its temperature"):
-        keep_temperature(trained, {"temperature": 1.5})
+        keep_fitted(trained, "temperature", {"temperature": 1.5})
     assert read_card(trained.path).temperature is None
 
 
@@ -70,3 +72,4 @@ def test_mistakes_are_answered(run, fails):
     assert "leave it out" in fails("test", run, "eval.temperature=2", "--fit-temperature", "--split", "val")
     assert read_card(run / "best.safetensors").temperature is None
     assert open_trained(run, "cpu", overrides={"eval.temperature": 2}).temperature == 2
+    assert "has head softmax, which has no threshold; leave out" in fails("test", run, "--fit-threshold")

@@ -3,9 +3,20 @@ import torch
 import torch.nn.functional as F
 
 from segdla.data.labels import IGNORE_INDEX
-from segdla.training.losses import boundary, cross_entropy, dice, lovasz, ohem
+from segdla.training.losses import (
+    binary_cross_entropy,
+    binary_dice,
+    boundary,
+    cross_entropy,
+    dice,
+    focal,
+    lovasz,
+    ohem,
+)
 
-LOSSES = [cross_entropy, ohem, dice, lovasz, boundary]
+OF_SOFTMAX = [cross_entropy, ohem, dice, lovasz, boundary]
+OF_SIGMOID = [binary_cross_entropy, binary_dice, focal]  # to which the targets are sets: none, the first, the second
+LOSSES = [*OF_SOFTMAX, *OF_SIGMOID]
 CERTAIN = 50.0  # a logit that makes a probability of 1
 
 
@@ -85,7 +96,7 @@ def test_what_is_ignored_changes_nothing(logits, targets, loss):
     torch.testing.assert_close(loss(other, targets), loss(logits, targets))
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", OF_SOFTMAX)
 def test_a_certain_and_right_prediction_costs_nothing(targets, loss):
     assert loss(certain(targets.where(targets != 255, 3), 4), targets).item() == pytest.approx(0, abs=1e-6)
 
@@ -137,3 +148,30 @@ def test_boundary_next_to_ignored_pixels_is_none(logits):
     targets = torch.zeros(1, 6, 12, dtype=torch.long)
     targets[..., 5:] = 255  # one class, and beyond it nothing known: no boundary to find
     assert boundary(torch.randn(1, 2, 6, 12), targets).item() == 0
+
+
+@pytest.mark.parametrize(("weights", "smoothing"), [(None, 0), (None, 0.1), (torch.tensor([0.5, 4.0]), 0)])
+def test_the_cross_entropy_of_one_logit_is_that_of_two_one_of_which_is_0(logits, targets, weights, smoothing):
+    targets = targets.where(targets != 2, 1)
+    one = logits[:, :1]
+    both = torch.cat([torch.zeros_like(one), one], 1)
+    expected = cross_entropy(both, targets, weights, smoothing)
+    torch.testing.assert_close(binary_cross_entropy(one, targets, weights, smoothing), expected)
+
+
+def test_focal_by_hand_and_without_focus():
+    # The truth has probability 3/4, 1/2 and 1/2, the last unlabelled.
+    logits, targets = torch.tensor([3.0, 1.0, 1.0]).log().view(1, 1, 1, 3), torch.tensor([[[1, 0, 255]]])
+    expected = ((1 / 4) ** 2 * torch.tensor(4 / 3).log() + (1 / 2) ** 2 * torch.tensor(2.0).log()) / 2
+    torch.testing.assert_close(focal(logits, targets), expected)
+    torch.testing.assert_close(focal(logits, targets, gamma=0), binary_cross_entropy(logits, targets))
+    certain = torch.full((1, 1, 1, 3), CERTAIN, requires_grad=True)
+    focal(certain, torch.ones(1, 1, 3, dtype=torch.int64), gamma=0.5).backward()
+    assert certain.grad.isfinite().all()
+
+
+def test_dice_of_one_logit_is_of_the_object_alone():
+    logits, targets = torch.zeros(1, 1, 1, 5), torch.tensor([[[1, 1, 0, 0, 255]]])
+    # Probabilities of 1/2 at four pixels meet two true ones: 2 x 1 / (2 + 2).
+    assert binary_dice(logits, targets).item() == pytest.approx(1 / 2)
+    assert binary_dice(2 * CERTAIN * (targets[:, None] - 0.5).clamp(-1, 1), targets).item() == pytest.approx(0)

@@ -6,6 +6,7 @@ from segdla.config import Config
 from segdla.data.from_config import open_split
 from segdla.data.source import Source
 from segdla.doctor.quick_check import quick_check
+from segdla.inference.from_config import num_logits
 from segdla.machine import distributed
 from segdla.machine.terminal import say
 from segdla.models.dlaseg import DLASeg
@@ -29,14 +30,15 @@ def open_data(config: Config, own: Own) -> Data:
 
 def open_network(config: Config, own: Own, data: Data) -> DLASeg:
     """Open the network, freshly initialised. Raises UserError if it does not fit the data."""
+    number = num_logits(config, data.training.classes)
     if own.model is not None:
-        require_fitting(own.model, data.training.classes)
+        require_fitting(own.model, number)
         return own.model
-    return build_network(config.model, len(data.training.classes))
+    return build_network(config.model, number)
 
 
 def build_objective(config: Config, own: Own, source: Source, device: torch.device) -> Objective:
     """Return what training minimises: the caller's own loss, or else the config's."""
     if own.loss is not None:
         return Objective([(1.0, own.loss)])
-    return build_loss(config.loss, source, device, config.data.unreadable == "skip")
+    return build_loss(config.loss, source, device, config.data.unreadable == "skip", config.model.head)

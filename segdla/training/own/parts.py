@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from segdla.data.labels import IGNORE_INDEX
-from segdla.data.source import Classes, Source
+from segdla.data.source import Source
 from segdla.data.subset import evenly_spaced
 from segdla.errors import UserError
 from segdla.models.dlaseg import DLASeg
@@ -72,10 +72,10 @@ def require_usable(split: str, source: Source) -> None:
             )
 
 
-def require_fitting(model: DLASeg, classes: Classes) -> None:
-    """Raise UserError if a caller's network has another number of classes than the data."""
-    num_classes = model.classifier.out_channels
-    if num_classes != len(classes):
+def require_fitting(model: DLASeg, num_logits: int) -> None:
+    """Raise UserError if a caller's network has another number of logits than the data and the head ask for."""
+    its_own = model.classifier.out_channels
+    if its_own != num_logits:
         raise UserError(
-            f"model has {num_classes} classes and the data {len(classes)}; build it with num_classes={len(classes)}"
+            f"model gives {its_own} logits and the data take {num_logits}: build it with num_classes={num_logits}"
         )

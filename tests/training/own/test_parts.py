@@ -67,7 +67,7 @@ def test_sources_that_do_not_fit_are_answered(source, message):
         own_data(source, trains_on_val=False)
 
 
-def test_a_network_has_the_classes_of_the_data():
-    require_fitting(small_network(2), Blank().classes)
-    with pytest.raises(UserError, match=r"model has 3 classes and the data 2; build it with num_classes=2"):
-        require_fitting(small_network(3), Blank().classes)
+def test_a_network_has_the_logits_that_the_data_take():
+    require_fitting(small_network(2), 2)
+    with pytest.raises(UserError, match=r"model gives 3 logits and the data take 2: build it with num_classes=2"):
+        require_fitting(small_network(3), 2)
