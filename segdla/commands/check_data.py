@@ -12,23 +12,11 @@ from segdla.machine.terminal import console, say
 if TYPE_CHECKING:
     from segdla.doctor.draft import Draft
 
-FORMATS = (
-    "coco",
-    "coco_panoptic",
-    "yolo",
-    "labelme",
-    "voc",
-    "cvat",
-    "roboflow",
-    "label_studio",
-    "supervisely",
-    "binary_masks",
-)
-"""The formats of segdla.data.annotations, whose import would delay --help."""
-
 DESCRIPTION = """Read every image and mask of a data set, say what is wrong with it, and sum up each split. The exit
 status is 1 if something would hurt training. With --model, a trained network looks for label errors too. Or, with
 --write, look at two folders, or at the labels that a labelling tool has exported, and write a config for them."""
+
+FORMAT_HELP = "format of the labels, as data.format in a config names it (default: recognised by content)"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -66,7 +54,7 @@ def add_arguments(parser: Parser) -> None:
         help="instead of masks, the export of a labelling tool: a file, a folder or an archive (ZIP, tar); --images is "
         "then one folder, or left out if the images are there too; masks beside images are found there too",
     )
-    group.add_argument("--format", choices=FORMATS, help="format of the labels (default: recognised by content)")
+    group.add_argument("--format", metavar="FORMAT", help=FORMAT_HELP)
     group.add_argument("--write", type=Path, metavar="CONFIG", help="YAML file to write; lists go beside it")
     group.add_argument(
         "--lists",

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from segdla.commands.arguments import Parser
-from segdla.commands.check_data import FORMATS
+from segdla.commands.check_data import FORMAT_HELP
 from segdla.machine.terminal import complain, say
 
 DESCRIPTION = """Write a data set, images and labels, in another format into a new folder. The labels are those that a
@@ -26,7 +26,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="DIR",
         help="folder or archive of the images, if they are not where the labels are",
     )
-    parser.add_argument("--format", choices=FORMATS, help="format of the labels (default: recognised by content)")
+    parser.add_argument("--format", metavar="FORMAT", help=FORMAT_HELP)
     parser.add_argument(
         "--unlabelled",
         metavar="CLASS",

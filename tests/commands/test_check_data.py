@@ -11,7 +11,6 @@ from exports import write_text, zipped
 from support import ROOT, write
 
 from segdla.checkpoints.checkpoint import read_checkpoint
-from segdla.commands import check_data
 from segdla.config import AnnotationsConfig, load_config, parse
 from segdla.data.annotations.label_formats import FORMATS
 from segdla.data.images import read_image, read_mask
@@ -269,6 +268,13 @@ def test_labels_take_the_place_of_masks(fails, more):
     assert "labels take --labels PATH --write CONFIG" in fails("check_data", "--labels", "l", *more)
 
 
-def test_the_formats_stand_alike_in_the_command_the_config_and_the_data():
-    section = AnnotationsConfig.model_fields["format"].annotation
-    assert tuple(FORMATS) == check_data.FORMATS == get_args(section)
+def test_the_formats_stand_alike_in_the_config_and_the_data():
+    assert tuple(FORMATS) == get_args(AnnotationsConfig.model_fields["format"].annotation)
+
+
+@pytest.mark.parametrize(
+    "words", [("check_data", "--labels", ".", "--write", "n.yaml"), ("convert", ".", "--to", "coco", "--output", "o")]
+)
+def test_a_format_that_is_none_is_answered_by_all_that_are(fails, words):
+    expected = "'voc2012' is no format of labels; those that are read: coco, coco_panoptic, yolo"
+    assert expected in fails(*words, "--format", "voc2012")

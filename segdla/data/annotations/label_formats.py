@@ -20,7 +20,7 @@ from segdla.data.annotations import (
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.label_export import Export
-from segdla.errors import UserError
+from segdla.errors import UserError, quoted
 
 
 class UnknownFormatError(UserError):
@@ -54,6 +54,13 @@ FORMATS: Mapping[str, Format] = {
     "binary_masks": binary_masks,
 }
 """Formats by the names that ``data.format`` has."""
+
+
+def format_named(name: str) -> Format:
+    """Return the format of a name. Raises UserError if there is none."""
+    if name not in FORMATS:
+        raise UserError(f"{quoted(name, 40)} is no format of labels; those that are read: {', '.join(FORMATS)}")
+    return FORMATS[name]
 
 
 def recognise_tree(tree: FileTree) -> str:

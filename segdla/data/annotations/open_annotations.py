@@ -8,7 +8,7 @@ from segdla.data.annotations.annotation_source import AnnotationSource, Item, Ru
 from segdla.data.annotations.file_tree import FileTree, open_tree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.label_export import Entry, Export
-from segdla.data.annotations.label_formats import FORMATS, recognise_tree
+from segdla.data.annotations.label_formats import format_named, recognise_tree
 from segdla.data.archives import read_text
 from segdla.data.folder import distinct_colors
 from segdla.data.labels import IGNORE_INDEX, Color
@@ -84,7 +84,7 @@ def open_export(
     tree = open_tree(labels)
     beside = tree if tree.root != labels.parent else open_tree(labels.parent)  # the images beside a file
     found = ImageNames(beside if images is None else open_tree(images))
-    return tree, FORMATS[form].read(tree, found, subset), found
+    return tree, format_named(form).read(tree, found, subset), found
 
 
 def _palette(names: Sequence[str], export: Export, background: str | None) -> Sequence[Color]:
