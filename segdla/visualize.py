@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from segdla.data.background import is_background
 from segdla.errors import shortened
 from segdla.machine.fonts import lettering
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 _INK = (30, 30, 30)
 _WIDEST = 512  # pixels
 _SMALLEST_ROW = 12  # pixels of a row of a legend that can still be read
-_UNTINTED = ("background", "bg", "void", "unlabelled", "unlabeled")
 _LONGEST_NAME = 80  # letters that are drawn of a name
 _MOST_POINTS, _FEW_POINTS = 600, 60  # of a curve; few are marked
 
@@ -36,8 +36,8 @@ def overlay(image: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.n
 
 
 def is_tinted(name: str) -> bool:
-    """Return whether pixels of a class take its colour in overlays: not if it is called background, or a synonym."""
-    return name.lower().strip("_- ") not in _UNTINTED
+    """Return whether pixels of a class take its colour in overlays: not if it is the background, or called void."""
+    return not is_background(name) and name.lower().strip("_- ") != "void"
 
 
 def tinted_classes(

@@ -33,7 +33,7 @@ def test_overlay_is_the_mean():
 @pytest.mark.parametrize(
     ("name", "is_neutral"),
     [
-        ("background", True), ("_background_", True), ("Background", True), ("BG", True), ("void", True),
+        ("background", True), ("_background_", True), ("-Background ", True), ("BG", True), ("void", True),
         ("unlabelled", True), ("unlabeled", True), ("background car", False), ("road", False), ("", False),
     ],
 )  # fmt: skip

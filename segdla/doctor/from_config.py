@@ -3,16 +3,15 @@
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from segdla.config import Config, find_config, load_config, parse_yaml
 from segdla.data.annotations import UnknownFormatError, binary_masks, recognise
-from segdla.data.annotations.unlabelled import background_of
+from segdla.data.background import background_of
 from segdla.data.from_config import every_split
 from segdla.data.label_files.data_set import Conversion, ImageFiles, write_data_set
 from segdla.data.label_files.labelled import Style
@@ -30,8 +29,11 @@ from segdla.doctor.measure_pace import measure_pace
 from segdla.errors import UserError, quoted
 from segdla.machine.files import write_text
 from segdla.machine.terminal import progress
-from segdla.machine.threads import Progress
 from segdla.models.from_config import about_weights
+
+T = TypeVar("T")
+ImagesAndMasks = Sequence[tuple[Path, Path]]
+"""ImagesAndMasks of images, and of their masks: one for all, or one each to train, to validate and to test on."""
 
 
 def check(config: Config | str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Report:
@@ -64,16 +66,12 @@ def write_draft(
     Raises UserError if a file exists or can't be written, or the folders hold no data set.
     """
     _require_unused(config)
-    looking = partial(progress, description="looking")
-    try:
-        drafted = draft(folders, config, fraction, seed, lists, measure_pace, looking)
-    except UserError:
-        if not _have_several(folders):
-            raise
-        images, masks = folders[0]
-        form = "binary_masks"
-        drafted = draft_labels(masks, images, form, config, fraction, seed, lists, measure_pace, looking)
-    return _written(drafted, config)
+    rest = config, fraction, seed, lists, measure_pace, partial(progress, description="looking")
+
+    def of_labels(labels: Path, images: Path | None, form: str) -> Draft:
+        return draft_labels(labels, images, form, *rest)
+
+    return _written(_of_masks(folders, lambda one: draft(one, *rest), of_labels), config)
 
 
 def write_label_draft(
@@ -92,15 +90,16 @@ def write_label_draft(
     Raises UserError like ``write_draft``.
     """
     _require_unused(config)
-    looking = partial(progress, description="looking")
-    try:
-        form = form or recognise(labels)
-    except UnknownFormatError as unknown:
-        with _as_masks_after(unknown):
-            folders = find_mask_folders(labels) if images is None else [(images, labels)]
-            drafted = write_draft(folders, config, fraction, seed, lists)
-        return Draft(drafted.files, drafted.remarks + (left_out(labels, folders) if images is None else []))
-    return _written(draft_labels(labels, images, form, config, fraction, seed, lists, measure_pace, looking), config)
+    rest = config, fraction, seed, lists, measure_pace, partial(progress, description="looking")
+
+    def of_labels(labels: Path, images: Path | None, form: str) -> Draft:
+        return draft_labels(labels, images, form, *rest)
+
+    def of_masks(folders: ImagesAndMasks) -> Draft:
+        drafted = _of_masks(folders, lambda one: draft(one, *rest), of_labels)
+        return replace(drafted, remarks=[*drafted.remarks, *([] if images else left_out(labels, folders))])
+
+    return _written(_of_labels_or_masks(labels, images, form, of_labels, of_masks), config)
 
 
 def _written(drafted: Draft, config: Path) -> Draft:
@@ -173,43 +172,50 @@ def open_labels(
         if images is not None or form is not None or unlabelled is not None:
             raise UserError("a config says itself where images are and what is unlabelled; give it alone")
         return _configured(load_config(source))
-    labels, folder = user_path(Path(source)), None if images is None else user_path(Path(images))
     looking = partial(progress, description="looking")
+
+    def of_labels(labels: Path, images: Path | None, form: str) -> LabelledSet:
+        return open_exported(labels, images, form, unlabelled, looking)
+
+    def of_masks(folders: ImagesAndMasks) -> LabelledSet:
+        return _of_masks(folders, lambda one: open_masks(one, looking), of_labels)
+
+    labels, folder = user_path(Path(source)), None if images is None else user_path(Path(images))
+    opened = _of_labels_or_masks(labels, folder, form, of_labels, of_masks)
+    if opened.says_unlabelled and unlabelled is not None:
+        raise UserError("masks say themselves what is unlabelled; leave --unlabelled out")
+    return opened
+
+
+def _of_labels_or_masks(
+    labels: Path,
+    images: Path | None,
+    form: str | None,
+    of_labels: Callable[[Path, Path | None, str], T],
+    of_masks: Callable[[ImagesAndMasks], T],
+) -> T:
+    """Return what a function gives for labels of a format, or for folders of masks if they are of none."""
     try:
         form = form or recognise(labels)
     except UnknownFormatError as unknown:
-        with _as_masks_after(unknown):
-            folders = find_mask_folders(labels) if folder is None else [(folder, labels)]
-        if unlabelled is not None and not _have_several(folders):
-            raise UserError("masks say themselves what is unlabelled; leave --unlabelled out") from None
-        with _as_masks_after(unknown):
-            return _open_folders(folders, unlabelled, looking)
-    return open_exported(labels, folder, form, unlabelled, looking)
+        try:
+            return of_masks(find_mask_folders(labels) if images is None else [(images, labels)])
+        except UserError as error:
+            raise UserError(f"{unknown}; and as masks it can't be read: {error}") from error
+    return of_labels(labels, images, form)
 
 
-@contextmanager
-def _as_masks_after(unknown: UnknownFormatError) -> Iterator[None]:
-    """Say, of labels of no format, that they can't be read as masks either, if that is so."""
+def _of_masks(
+    folders: ImagesAndMasks, of_ids: Callable[[ImagesAndMasks], T], of_labels: Callable[[Path, Path | None, str], T]
+) -> T:
+    """Return what a function gives for masks, or for labels if an image has several masks, of one class or object."""
     try:
-        yield
-    except UserError as error:
-        raise UserError(f"{unknown}; and as masks it can't be read: {error}") from error
-
-
-def _open_folders(folders: Sequence[tuple[Path, Path]], unlabelled: str | None, looking: Progress) -> LabelledSet:
-    """Open folders (images, masks); several masks of an image are merged, as in ``write_draft``."""
-    try:
-        return open_masks(folders, looking)
+        return of_ids(folders)
     except UserError:
-        if not _have_several(folders):
+        if len(folders) != 1 or not binary_masks.fit(*folders[0]):
             raise
-        images, masks = folders[0]
-        return open_exported(masks, images, "binary_masks", unlabelled, looking)
-
-
-def _have_several(folders: Sequence[tuple[Path, Path]]) -> bool:
-    """Return whether each image has several masks, of one class or object each."""
-    return len(folders) == 1 and binary_masks.fit(*folders[0])
+    images, masks = folders[0]
+    return of_labels(masks, images, "binary_masks")
 
 
 def _configured(config: Config) -> LabelledSet:

@@ -9,8 +9,9 @@ import numpy as np
 
 from segdla.data.annotations import AnnotationSource, Item, Rules, annotations, open_export
 from segdla.data.annotations.label_export import Export
-from segdla.data.annotations.unlabelled import background_of, class_of_rest
+from segdla.data.annotations.unlabelled import class_of_rest
 from segdla.data.archives import is_regular
+from segdla.data.background import background_of
 from segdla.data.folder import folder
 from segdla.data.images import read_palette
 from segdla.data.label_files.labelled import UNSPLIT
@@ -35,6 +36,7 @@ class LabelledSet(NamedTuple):
 
     splits: dict[str, Source]
     remarks: list[str]
+    says_unlabelled: bool = False  # without being told, as masks of ids do
 
 
 def open_exported(
@@ -99,7 +101,7 @@ def open_masks(folders: Sequence[tuple[Path, Path]], progress: Progress = iter) 
         kept = [pair for pair in pairs if pair in readable]
         splits[split] = PairSource(kept, source.classes, source.encode, problems)
         problems = []
-    return LabelledSet(splits, [*([labels.remark] if labels.remark else []), *origins])
+    return LabelledSet(splits, [*([labels.remark] if labels.remark else []), *origins], says_unlabelled=True)
 
 
 def _with_unused(labels: Labels, contents: Contents, folders: Sequence[Path]) -> Labels:

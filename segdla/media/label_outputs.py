@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from segdla.data.annotations.unlabelled import background_of
+from segdla.data.background import background_of
 from segdla.data.label_files.label_writer import LabelWriter
 from segdla.data.label_files.labelled import Labelled, Style
 from segdla.data.label_files.outlines import EXACT

@@ -12,6 +12,7 @@ from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.label_export import Entry, Export
 from segdla.data.annotations.shapes import Drawing
+from segdla.data.annotations.unlabelled import IGNORED
 from segdla.data.images import decode_stored_mask
 from segdla.data.labels import IGNORE_INDEX, Color, ColorEncoding, Encoding, IdEncoding
 from segdla.errors import UserError, one_line
@@ -90,7 +91,7 @@ def _classes(tree: FileTree) -> tuple[Sequence[str], dict[str, Color], Encoding]
     names = list(CHALLENGE_CLASSES)
     if "class_names.txt" in files:
         lines = tree.read(files["class_names.txt"]).decode("utf-8-sig", "replace").splitlines()
-        names = [line.strip() for line in lines if line.strip() not in ("", "__ignore__")]
+        names = [line.strip() for line in lines if line.strip() not in ("", IGNORED)]
     colors = {name: voc_color(i) for i, name in enumerate(names)}
     return names, colors, IdEncoding({i: i for i in range(len(names))} | {IGNORE_INDEX: IGNORE_INDEX})
 

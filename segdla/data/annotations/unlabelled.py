@@ -2,15 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+from segdla.data.background import BACKGROUND, background_of
+
 IGNORED = "__ignore__"
 """The label, after labelme, of pixels that are neither trained on nor scored."""
-_BACKGROUNDS = ("background", "_background_", "__background__", "bg", "unlabeled", "unlabelled")  # in lower case
 _GAPS = 0.05  # share of pixels without a label, below which they are gaps between things that are all labelled
-
-
-def background_of(names: Iterable[str]) -> str | None:
-    """Return the first name that says that a pixel is of nothing else; None if there is none."""
-    return next((name for name in names if name.lower() in _BACKGROUNDS), None)
 
 
 def class_of_rest(names: Sequence[str], listed: Iterable[str], share: float) -> tuple[str | None, str]:
@@ -28,4 +24,4 @@ def class_of_rest(names: Sequence[str], listed: Iterable[str], share: float) -> 
     if share < _GAPS and len(names) > 1:
         return None, f"{per_cent}, so they are ignored; if they are a class, set background"
     reason = f"{per_cent}, so they are a class, background; to ignore them, take it out of classes, and background too"
-    return _BACKGROUNDS[0], reason
+    return BACKGROUND, reason
