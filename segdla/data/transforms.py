@@ -128,12 +128,11 @@ def _by_name(name: str, arguments: Mapping[str, Any], num_classes: int) -> "A.Ba
     """
     library = _albumentations()
     base: type[A.BasicTransform] = library.BasicTransform
-    # Without an ``apply`` of its own it is a base of others, or for volumes.
-    known = {
-        n: t
-        for n, t in vars(library).items()
-        if isinstance(t, type) and issubclass(t, base) and t.apply is not base.apply
+    known: dict[str, type[A.BasicTransform]] = {
+        n: t for n, t in vars(library).items() if isinstance(t, type) and issubclass(t, base)
     }
+    # Without an ``apply`` of its own it is a base of others, or for volumes.
+    known = {n: t for n, t in known.items() if t.apply is not base.apply}
     if name not in known:
         near = nearest(name, known)
         hint = f", did you mean {near}?" if near else "; take one of its classes that change images"
