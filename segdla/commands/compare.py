@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from segdla.evaluation.comparison import compare, comparison_table
-    from segdla.trained.record import config_of, differences, read_record
+    from segdla.trained.record import changed, config_of, read_record
 
     records = [read_record(place, args.split) for place in (args.first, args.second)]
     if records[0].path.resolve() == records[1].path.resolve():
@@ -32,9 +32,9 @@ def main(args: argparse.Namespace) -> int:
     for number, record in zip(("first", "second"), records, strict=True):
         say(f"{number}: {record.path}")
     one, other = (record.settings for record in records)
-    for key, values in differences(one, other, {"checkpoint", "step"}).items():
+    for key, values in changed(one, other, {"checkpoint", "step"}).items():
         say(f"scored otherwise: {key} {values}")
-    for key, values in differences(config_of(one), config_of(other)).items():
+    for key, values in changed(config_of(one), config_of(other)).items():
         say(f"config: {key} {values}")
     show(comparison_table(comparison))
     points, probability = (

@@ -11,7 +11,7 @@ import numpy as np
 from segdla.data.class_weights import enet_weights, median_frequency_weights
 from segdla.data.labels import IGNORE_INDEX
 from segdla.data.source import Classes, SizesDifferError, Source, UnknownLabelsError, UnreadableMaskError
-from segdla.doctor.duplicates import NEARLY_SURE, differences, near_groups, nearest_before
+from segdla.doctor.duplicates import NEARLY_SURE, deviations, near_groups, nearest_before
 from segdla.doctor.file_facts import FileFacts, judge_files, look_at_files
 from segdla.doctor.finding import IS_SERIOUS, Finding
 from segdla.doctor.image_facts import ImageFacts, look_at_image
@@ -159,7 +159,7 @@ def _duplicates(pairs: Mapping[str, Sequence[_Pair]], num_images: Mapping[str, i
     firsts = [group[0] for group in copies.values() if group[0][1].image.fingerprint.any()]
     if not firsts:
         return findings
-    vectors = differences(np.stack([pair.image.fingerprint for _, pair in firsts]))
+    vectors = deviations(np.stack([pair.image.fingerprint for _, pair in firsts]))
     return findings + _near_across(firsts, vectors, list(pairs)) + _near_within(firsts, vectors, num_images)
 
 

@@ -28,7 +28,7 @@ def fingerprint(image: np.ndarray) -> np.ndarray:
     return _unit(np.sign(gradients) * np.sqrt(np.abs(gradients)))
 
 
-def differences(fingerprints: np.ndarray) -> np.ndarray:
+def deviations(fingerprints: np.ndarray) -> np.ndarray:
     """Return unit vectors (N,D) of that in which each fingerprint of a set differs from the set's mean.
 
     The dot product of two is the similarity of their images. If all images are nearly the same, a tenth of them counts
@@ -46,7 +46,7 @@ def differences(fingerprints: np.ndarray) -> np.ndarray:
 
 
 def near_groups(vectors: np.ndarray) -> list[np.ndarray]:
-    """Return groups of indices in which each is a near duplicate of another. ``vectors`` (N,D) are ``differences``."""
+    """Return groups of indices in which each is a near duplicate of another. ``vectors`` (N,D) are ``deviations``."""
     group = np.arange(len(vectors))
     for first, similarity in _similarities(vectors):
         for row, near in enumerate(similarity > _NEAR):
@@ -59,7 +59,7 @@ def near_groups(vectors: np.ndarray) -> list[np.ndarray]:
 def nearest_before(vectors: np.ndarray, part: np.ndarray) -> list[tuple[int, int, float]]:
     """Return (index, nearest index, similarity) of images that have a near duplicate in an earlier part.
 
-    ``vectors`` (N,D) are ``differences``; ``part`` (N,) numbers the part that each image is in.
+    ``vectors`` (N,D) are ``deviations``; ``part`` (N,) numbers the part that each image is in.
     """
     nearest_ones = []
     for first, similarity in _similarities(vectors):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from segdla.doctor.duplicates import differences, fingerprint, near_groups
+from segdla.doctor.duplicates import deviations, fingerprint, near_groups
 
 
 class ImageFacts(NamedTuple):
@@ -47,5 +47,5 @@ def sum_up(images: Sequence[ImageFacts]) -> ImageSummary:
         size=(height, width),
         mean=(mean / 255).round(4).tolist(),
         std=(std / 255).clip(0.01).round(4).tolist(),
-        groups=near_groups(differences(np.array([image.fingerprint for image in images]))),
+        groups=near_groups(deviations(np.array([image.fingerprint for image in images]))),
     )

@@ -30,7 +30,7 @@ from segdla.report.pictures import Pictures
 from segdla.report.selection import united, worst_confusions, worst_images, worst_images_of_classes
 from segdla.report.survey import Survey
 from segdla.trained.open import WindowSetting
-from segdla.trained.record import Record, config_of, differences, flat, read_record, records_of_other_ways, words
+from segdla.trained.record import Record, changed, config_of, flat, read_record, records_of_other_ways, words
 from segdla.trained.score import Evaluation, open_evaluation
 from segdla.training.log import read_records
 from segdla.version import __version__
@@ -203,8 +203,8 @@ def against(evaluation: Evaluation, before: Record | None, comparison: Compariso
     """Return the facts of a page that an earlier record adds."""
     if before is None:
         return {}
-    settings = differences(before.settings, evaluation.settings, _ASIDE)
-    config = differences(config_of(before.settings), flat(evaluation.trained.card.config))
+    settings = changed(before.settings, evaluation.settings, _ASIDE)
+    config = changed(config_of(before.settings), flat(evaluation.trained.card.config))
     return {"comparison": comparison, "compared_with": str(before.path), "changes": settings | config}
 
 

@@ -95,7 +95,7 @@ def config_of(settings: Mapping[str, Any]) -> dict[str, Any]:
         return {}
 
 
-def differences(first: Mapping[str, Any], second: Mapping[str, Any], aside: Set[str] = frozenset()) -> dict[str, str]:
+def changed(first: Mapping[str, Any], second: Mapping[str, Any], aside: Set[str] = frozenset()) -> dict[str, str]:
     """Return "one -> other" for each key whose values differ, apart from the keys ``aside``; none if one is empty."""
     if not first or not second:
         return {}

@@ -34,7 +34,7 @@ class Logger(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Record:
+class LoggedRun:
     """A run as a logger has to know it; ``known`` is what the logger called it before, if it is resumed."""
 
     folder: Path
@@ -43,10 +43,10 @@ class Record:
     known: str | None = None
 
 
-def tensorboard(record: Record) -> Logger:
+def tensorboard(logged: LoggedRun) -> Logger:
     from torch.utils.tensorboard import SummaryWriter
 
-    events = SummaryWriter(str(record.folder), purge_step=record.first_step + 1)
+    events = SummaryWriter(str(logged.folder), purge_step=logged.first_step + 1)
 
     def scalars(values: dict[str, float], step: int) -> None:
         for name, value in values.items():
@@ -69,26 +69,26 @@ def tensorboard(record: Record) -> Logger:
             threading.excepthook = show
 
     threading.excepthook = show_others
-    return Logger(record.folder.name, scalars, picture, close)
+    return Logger(logged.folder.name, scalars, picture, close)
 
 
-def wandb(record: Record) -> Logger:
+def wandb(logged: LoggedRun) -> Logger:
     import wandb
 
     run = wandb.init(
-        project=PROJECT, name=record.folder.name, id=record.known, resume="allow", dir=str(record.folder),
-        config=dict(record.settings),
+        project=PROJECT, name=logged.folder.name, id=logged.known, resume="allow", dir=str(logged.folder),
+        config=dict(logged.settings),
     )  # fmt: skip
     return Logger(run.id, run.log, lambda name, pixels, step: run.log({name: wandb.Image(pixels)}, step), run.finish)
 
 
-def mlflow(record: Record) -> Logger:
+def mlflow(logged: LoggedRun) -> Logger:
     import mlflow
 
-    run = mlflow.start_run(run_id=record.known, run_name=record.folder.name)
-    if record.known is None:  # parameters can't be changed later
-        mlflow.log_params(record.settings.get("train", {}))
-    mlflow.log_dict(dict(record.settings), "config.json")
+    run = mlflow.start_run(run_id=logged.known, run_name=logged.folder.name)
+    if logged.known is None:  # parameters can't be changed later
+        mlflow.log_params(logged.settings.get("train", {}))
+    mlflow.log_dict(dict(logged.settings), "config.json")
 
     def scalars(values: dict[str, float], step: int) -> None:
         mlflow.log_metrics({re.sub(r"[^\w\-./: ]", "_", name): value for name, value in values.items()}, step)
@@ -99,12 +99,12 @@ def mlflow(record: Record) -> Logger:
     return Logger(run.info.run_id, scalars, picture, mlflow.end_run)
 
 
-def trackio(record: Record) -> Logger:
+def trackio(logged: LoggedRun) -> Logger:
     import trackio
 
-    resume = "allow" if record.known else "never"
-    name = record.known or record.folder.name
-    run = trackio.init(PROJECT, name, config=dict(record.settings), resume=resume)
+    resume = "allow" if logged.known else "never"
+    name = logged.known or logged.folder.name
+    run = trackio.init(PROJECT, name, config=dict(logged.settings), resume=resume)
 
     def picture(name: str, pixels: np.ndarray, step: int) -> None:
         trackio.log({name: trackio.Image(pixels)}, step)
@@ -112,7 +112,7 @@ def trackio(record: Record) -> Logger:
     return Logger(run.name, trackio.log, picture, trackio.finish)
 
 
-LOGGERS: dict[str, Callable[[Record], Logger]] = {
+LOGGERS: dict[str, Callable[[LoggedRun], Logger]] = {
     "tensorboard": tensorboard,
     "wandb": wandb,
     "mlflow": mlflow,
@@ -141,7 +141,7 @@ class Loggers:
         self.open: dict[str, Logger] = {}
         for name in dict.fromkeys(names):
             with self._told(name):
-                self.open[name] = LOGGERS[name](Record(folder, settings, first_step, known.get(name)))
+                self.open[name] = LOGGERS[name](LoggedRun(folder, settings, first_step, known.get(name)))
         others = {name: logger.name for name, logger in self.open.items() if name != "tensorboard"}
         if others:
             write_json(folder / _IDS, {**known, **others})

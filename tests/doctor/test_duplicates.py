@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 
-from segdla.doctor.duplicates import NEARLY_SURE, differences, fingerprint, near_groups, nearest_before
+from segdla.doctor.duplicates import NEARLY_SURE, deviations, fingerprint, near_groups, nearest_before
 
 
 def picture(seed):
@@ -40,7 +40,7 @@ def near_copies(image):
 
 
 def vectors_of(*images):
-    return differences(np.stack([fingerprint(image) for image in images]))
+    return deviations(np.stack([fingerprint(image) for image in images]))
 
 
 def test_the_same_in_disguise_is_near_and_others_are_not():
@@ -56,7 +56,7 @@ def test_what_all_images_have_in_common_does_not_count():
     eyes = [eye(seed) for seed in range(20)]
     prints = np.stack([fingerprint(image) for image in eyes])
     assert np.median(prints @ prints.T) > 0.75  # by the disc's border
-    vectors = differences(prints)
+    vectors = deviations(prints)
     assert near_groups(vectors) == [] and nearest_before(vectors, np.arange(20) // 10) == []
 
 
