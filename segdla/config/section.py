@@ -12,6 +12,7 @@ MOST = 10**9  # of what is only counted
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1)]

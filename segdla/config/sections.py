@@ -11,6 +11,7 @@ from segdla.config.model import ModelConfig
 from segdla.config.public_sets import PublicConfig
 from segdla.config.section import (
     BatchSize,
+    BelowOne,
     Count,
     Factor,
     Fraction,
@@ -50,7 +51,10 @@ class TrainConfig(Section):
     decoder_lr: Factor = 1.0
     """Factor on lr for decoder and classifier."""
     momentum: Fraction = 0.9
-    """Momentum of sgd; adamw has its own."""
+    """Momentum of sgd."""
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    """Decays of adamw's moving averages: of the gradient, and of its square. In a run of a thousand steps, 0.95 for the
+    second learns faster."""
     weight_decay: NonNegative = 1e-4
     """Weight decay."""
     decay_all: bool = True
@@ -142,7 +146,7 @@ class EvalConfig(Section):
     """How much of an image the network sees at a time. [height, width]: overlapping windows of that many pixels.
     whole: the whole image, whatever its size. auto: windows of 1024x2048 for images above 8.3 megapixels (at the
     largest scale), else the whole image."""
-    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    overlap: BelowOne = 0.25
     """Share of a window that its neighbour covers too; there, one fades into the other."""
     boundary_iou: bool = True
     """Whether to measure the IoU of bands along the outlines too, which costs a few hundredths of the time."""

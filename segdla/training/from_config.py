@@ -59,7 +59,7 @@ LOSSES: dict[HeadName, dict[str, Callable[[LossConfig, Tensor | None], Loss]]] =
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": lambda groups, t, fused: torch.optim.SGD(groups, t.lr, t.momentum, fused=fused),
-    "adamw": lambda groups, t, fused: torch.optim.AdamW(groups, t.lr, fused=fused),
+    "adamw": lambda groups, t, fused: torch.optim.AdamW(groups, t.lr, t.betas, fused=fused),
 }
 
 # From the config, the share of the run that is done and the epoch to a share of the learning rate.

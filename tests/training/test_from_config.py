@@ -109,6 +109,12 @@ def test_optimizers(name, expected):
     assert training.candidate is training.ema.module
 
 
+def test_adamw_averages_as_the_config_says():
+    group = {"params": [torch.nn.Parameter(torch.zeros(1))]}
+    t = settings("train.optimizer=adamw", "train.betas=[0.8, 0.95]").train
+    assert from_config.OPTIMIZERS["adamw"]([group], t, fused=True).defaults["betas"] == (0.8, 0.95)
+
+
 @pytest.mark.parametrize(
     ("wanted", "device", "processes", "recorded"),
     [(True, "cuda", 1, True), (False, "cuda", 1, False), (True, "cpu", 1, False), (True, "cuda", 2, False)],
