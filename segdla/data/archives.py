@@ -212,5 +212,9 @@ def _opened(path: Path, modified: int, size: int) -> Archive | None:
 
         return TarArchive(path, is_compressed=start.startswith(b"\x1f\x8b"))
     if start.startswith((b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")):
-        raise UserError(f"{path} is packed in a way of which single files can't be read; unpack it, name the folder")
+        how = f" (tar -xf {path.name})" if ".tar." in name else ""
+        raise UserError(
+            f"{path} is packed in a way of which single files can't be read: unpack it{how}, and name the folder; or "
+            "pack it anew as ZIP"
+        )
     return None

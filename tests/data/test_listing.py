@@ -52,7 +52,7 @@ def test_folders_without_images(tmp_path):
         (("1.npy",), "which may be arrays"),
         (("1.mp4",), "which are videos: save their frames as images"),
         (("1.heic",), "which are pictures of a kind that can't be read: convert them to PNG or JPEG"),
-        (("set.zip",), "which are packed: name one in place of the folder"),
+        (("set.zip",), "which are packed: name one in place of the folder; in an archive, unpack that first"),
         (("README", ".hidden.txt"), r"but other files \(1 without a suffix\), such as README; check the path"),
     ],
 )
