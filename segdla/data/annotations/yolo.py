@@ -28,7 +28,7 @@ def recognise(tree: FileTree) -> bool:
 
 
 def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
-    """Read data.yaml, and find each image's text file, which is read later."""
+    """Read data.yaml, and find each image's text file, which is read later. An image belongs to its first split."""
     names = _data_files(tree)
     if not names:
         raise UserError(f"{tree.root} has no data.yaml with names (the classes) and train, which YOLO's exports have")
@@ -39,10 +39,15 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in _label_files(tree):
         by_stem[PurePosixPath(name).stem].append(name)
-    entries, problems, without = [], [], 0
+    entries, problems, without, again = [], [], 0, 0
+    taken: set[str] = set()
     for split, keys in SPLIT_WORDS.items():
         places: Any = next((content[key] for key in keys if content.get(key)), [])
         for image in _images_of(tree, images, [places] if isinstance(places, str) else places):
+            if image in taken:
+                again += 1
+                continue
+            taken.add(image)
             try:
                 labels = _labels_of(image, by_stem, tree)
             except UserError as error:
@@ -54,6 +59,8 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
     if without == len(entries):
         raise UserError(f"no image in {images.tree.root} has a text file in {tree.root}; check the paths")
     remarks = [f"{without} images have no text file, so they hold no object"] if without else []
+    if again:
+        remarks.append(f"{again} images are in two splits in {names[0]}; train has them, or else val")
     return Export(entries, list(classes.values()), smaller_on_top=True, problems=problems, remarks=remarks)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from exports import BOX, BOX_PIXELS, SIZE, targets, write_images, write_text, zipped
 
-from segdla.data.annotations import annotations, recognise
+from segdla.data.annotations import annotations, open_export, recognise
 from segdla.errors import UserError
 
 LINE = "0 " + " ".join(f"{x / SIZE[1]} {y / SIZE[0]}" for x, y in BOX)
@@ -49,6 +49,15 @@ def test_roboflows_folders_and_a_list_of_images(export, tmp_path, key):
     write_text(export / "data.yaml", "train: train.txt\nnames: [car, person]\n")
     write_text(export / "train.txt", "C:\\data\\coco8\\images\\train\\a.png\n")
     assert list(targets(export, "yolo", subset="train")) == ["a"]
+
+
+def test_an_image_in_several_splits_belongs_to_the_first(export):
+    """As in Ultralytics' coco128, which validates on what it trains on; other sets test on what they validate on."""
+    write_text(export / "data.yaml", "names: [car, person]\ntrain: images/train\nval: images/val\ntest: images/val\n")
+    _, found, _ = open_export(export, "yolo", None)
+    assert [entry.subset for entry in found.entries] == ["train", "train", "val"]
+    assert found.remarks[-1] == "1 images are in two splits in data.yaml; train has them, or else val"
+    assert annotations(export, "yolo", ("car", "person"), background="car").problems == []
 
 
 @pytest.mark.parametrize(
