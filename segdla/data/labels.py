@@ -58,14 +58,18 @@ class IdEncoding:
         return target
 
 
+_PLACE = "data.colors or data.ignore_colors"
+
+
 class ColorEncoding:
     """Masks of colours to train ids, through one table over all colours: RGB, palette images, and greys.
 
-    A colour that is not in the table is ignored or, if ``strict``, raises UserError. A grey mask with no
-    listed value always raises, since it may hold ids.
+    A colour that is not in the table is ignored or, if ``strict``, raises UserError, which tells the ``place`` to name
+    it in. A grey mask with no listed value always raises, since it may hold ids.
     """
 
-    def __init__(self, train_ids: Mapping[Color, int], strict: bool = False):
+    def __init__(self, train_ids: Mapping[Color, int], strict: bool = False, place: str = _PLACE):
+        self.place = place
         self.key = f"colours {sorted(train_ids.items())} {strict}"
         self.listed = np.array([r << 16 | g << 8 | b for r, g, b in train_ids])
         self.table = np.full(_NO_COLOR + 1, _UNKNOWN if strict else IGNORE_INDEX, np.uint8)
@@ -80,7 +84,7 @@ class ColorEncoding:
         if (target == _UNKNOWN).any():
             raise UserError(
                 f"{path}: colour {_color_examples(packed[target == _UNKNOWN])} is none of the classes'; mend the mask, "
-                f"or name the colour in data.colors or data.ignore_colors{_lossy(mask)}"
+                f"or name the colour in {self.place}{_lossy(mask)}"
             )
         return target
 

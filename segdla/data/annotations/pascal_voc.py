@@ -1,12 +1,15 @@
 """Pascal VOC: a PNG for each image in SegmentationClass, images in JPEGImages, splits in ImageSets/Segmentation.
 
 The masks are palette images of ids, or of the colours that a labelmap.txt lists, as CVAT and datumaro write it; a
-class_names.txt, as labelme2voc writes it, names the ids. Without these the classes are the challenge's own.
+class_names.txt, as labelme2voc writes it, names the ids. Without these the classes are the challenge's own. Without a
+labelmap.txt, the colours of RGB masks are those of the challenge's palette.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+
+import numpy as np
 
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
@@ -14,10 +17,13 @@ from segdla.data.annotations.label_export import Entry, Export
 from segdla.data.annotations.shapes import Drawing
 from segdla.data.annotations.unlabelled import IGNORED
 from segdla.data.images import decode_stored_mask
-from segdla.data.labels import IGNORE_INDEX, Color, ColorEncoding, Encoding, IdEncoding
+from segdla.data.labels import IGNORE_INDEX, Color, ColorEncoding, IdEncoding
+from segdla.data.stored_mask import StoredMask
 from segdla.errors import UserError, one_line
 
 _FOLDERS = ("SegmentationClass", "SegmentationClassPNG")
+Encode = Callable[[StoredMask, Path], np.ndarray]
+"""A function from a mask file's content to positions among the classes."""
 CHALLENGE_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
@@ -59,7 +65,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
     return Export(entries, classes, colors=colors, problems=problems)
 
 
-def load_mask(tree: FileTree, name: str, encode: Encoding, size: tuple[int, int]) -> Drawing:
+def load_mask(tree: FileTree, name: str, encode: Encode, size: tuple[int, int]) -> Drawing:
     """Return the labels in a mask file."""
     path = tree.path(name)
     return Drawing(ground=encode(decode_stored_mask(path, tree.read(name)), path))
@@ -81,19 +87,29 @@ def _splits(tree: FileTree) -> dict[str, list[str]]:
     return lists
 
 
-def _classes(tree: FileTree) -> tuple[Sequence[str], dict[str, Color], Encoding]:
+def _classes(tree: FileTree) -> tuple[Sequence[str], dict[str, Color], Encode]:
     """Return the classes, their colours, and the function from a mask to positions among them."""
     files = {PurePosixPath(name).name: name for name in tree.with_suffix(".txt")}
     if "labelmap.txt" in files:
         colors = _labelmap(tree, files["labelmap.txt"])
-        train_ids = {VOID: IGNORE_INDEX} | {color: i for i, color in enumerate(colors.values())}
-        return list(colors), colors, ColorEncoding(train_ids, strict=True)
+        return list(colors), colors, _by_color(colors, "labelmap.txt")
     names = list(CHALLENGE_CLASSES)
     if "class_names.txt" in files:
         lines = tree.read(files["class_names.txt"]).decode("utf-8-sig", "replace").splitlines()
         names = [line.strip() for line in lines if line.strip() not in ("", IGNORED)]
     colors = {name: voc_color(i) for i, name in enumerate(names)}
-    return names, colors, IdEncoding({i: i for i in range(len(names))} | {IGNORE_INDEX: IGNORE_INDEX})
+    ids = IdEncoding({i: i for i in range(len(names))} | {IGNORE_INDEX: IGNORE_INDEX})
+    return names, colors, partial(_by_id_or_color, ids, _by_color(colors, "a labelmap.txt, as car:128,64,0::"))
+
+
+def _by_color(colors: Mapping[str, Color], place: str) -> ColorEncoding:
+    train_ids = {VOID: IGNORE_INDEX} | {color: i for i, color in enumerate(colors.values())}
+    return ColorEncoding(train_ids, strict=True, place=place)
+
+
+def _by_id_or_color(ids: Encode, colors: Encode, mask: StoredMask, path: Path) -> np.ndarray:
+    """Return the positions of classes: by the indices of a palette, whatever its colours, or by RGB."""
+    return (colors if mask.samples.ndim == 3 else ids)(mask, path)
 
 
 def _labelmap(tree: FileTree, name: str) -> dict[str, Color]:

@@ -61,6 +61,18 @@ def test_the_colours_of_a_labelmap_as_cvat_writes_it(devkit):
         annotations(root, "voc", ("background", "car"))
 
 
+def test_rgb_masks_without_a_list_of_classes_have_the_challenges_colours(devkit):
+    colors = np.array([voc_color(i) for i in range(256)], np.uint8)
+    for name, ids in (("2007_1", IDS), ("2007_2", np.where(IDS == 15, 36, IDS))):
+        Image.fromarray(colors[ids]).save(devkit / "VOC2012" / "SegmentationClass" / f"{name}.png")
+    names = ("person", "background")
+    found = targets(devkit, "voc", names, subset="train")["2007_1"]
+    np.testing.assert_array_equal(found, np.select([IDS == 15, IDS == 255], [0, 255], 1))
+    message = r"colour \[32, 0, 0\] .* none of the classes'; mend the mask, or name the colour in a labelmap.txt"
+    with pytest.raises(UserError, match=message.replace("32, 0, 0", ", ".join(map(str, voc_color(36))))):
+        annotations(devkit, "voc", names, subset="val").read(0)
+
+
 def test_the_class_names_of_labelme2voc(devkit):
     write_text(devkit / "class_names.txt", "_background_\n" + "".join(f"thing {i}\n" for i in range(1, 16)))
     found = targets(devkit, "voc", ("_background_", "thing 15"), background="_background_")
