@@ -73,7 +73,7 @@ def _shapes(shape: Node) -> Iterator[Shape]:
     label, kind = shape["label"].text(), shape.get("shape_type")
     corners = shape["points"]
     match "polygon" if kind is None else kind.value:
-        case "polygon":
+        case "polygon" | "oriented_rectangle":
             yield Shape(label, ((ring(corners.value, corners.where),),))
         case "rectangle":
             (x0, y0), (x1, y1) = _two(corners)

@@ -42,11 +42,12 @@ def test_rectangles_circles_masks_and_what_is_ignored(tmp_path):
         shape("car", [[1, 1], [5, 4]], "rectangle"),
         shape("person", [[6.5, 4.5], [6.5, 5.4]], "circle"),
         shape("person", [[1.0, 2.0], [3.0, 2.0]], "mask", mask=mask),
+        shape("person", [[6, 0], [8, 0], [8, 1], [6, 1]], "oriented_rectangle"),
         shape("__ignore__", [[0, 5], [2, 5], [2, 6], [0, 6]]),
         imagePath="..\\images\\a.png",
     )
     expected = BOX_PIXELS.copy()
-    expected[4, 6] = expected[2, 1] = expected[2, 3] = 2
+    expected[4, 6] = expected[2, 1] = expected[2, 3] = expected[0, 6:] = 2
     expected[5, :2] = 255
     found = targets(tmp_path / "labels", "labelme", images=tmp_path / "images")["a"]
     np.testing.assert_array_equal(found, expected)
