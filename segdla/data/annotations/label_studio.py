@@ -48,7 +48,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
             several += len(results) > 1
             chosen = next((one for one in results if one.value.get("ground_truth")), results[0])
             try:
-                image = _image_of(task["data"], images)
+                image = _image_of(task, images)
             except UserError as error:
                 problems.append(f"{task.where}: {error}")
                 continue
@@ -74,11 +74,12 @@ def _is_tasks(tree: FileTree, name: str) -> bool:
     )
 
 
-def _image_of(data: Node, images: ImageNames) -> str:
-    """Return the image that a task's data names, by its address in a store or on the server."""
+def _image_of(task: Node, images: ImageNames) -> str:
+    """Return the image that a task's data names, by its address in a store or on the server, or that was uploaded."""
+    data = task["data"]
     if not isinstance(data.value, dict):
         raise data.wrong("a mapping")
-    texts = [value for value in data.value.values() if isinstance(value, str)]
+    texts = [value for value in (*data.value.values(), task.value.get("file_upload")) if isinstance(value, str)]
     # A file that the server finds on its own disk is named behind ?d=.
     paths = [unquote(text.rpartition("?d=")[2] if "?d=" in text else text.partition("?")[0]) for text in texts]
     path = next((path for path in paths if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES), None)

@@ -105,6 +105,11 @@ def test_results_that_are_no_shapes(folder, wrong, message):
     assert "\n" not in str(error.value)
 
 
+def test_the_file_that_was_uploaded_if_the_data_name_none(folder):
+    save(folder, task("https://store/1?signature=2", result(points=PER_CENT)) | {"file_upload": "0a1b2c3d-a.png"})
+    np.testing.assert_array_equal(targets(folder, "label_studio")["a"], BOX_PIXELS)
+
+
 def test_images_that_are_missing(folder):
     problems = annotations(save(folder, task("/data/upload/0a1b2c3d-c.png")), "label_studio", ("car", "road")).problems
     assert len(problems) == 1 and "project-1.json[0]: no image 'c.png' in" in problems[0]
