@@ -1,6 +1,7 @@
 """Data of your own: two directories, or a list file, with masks of class ids or of colours."""
 
 import colorsys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from segdla.data.pairing import ALIKE, Naming, pair_folders, pair_list
 from segdla.data.paths import user_path
 from segdla.data.source import Classes
 from segdla.data.wide_samples import SampleRange
+from segdla.errors import UserError, quoted
 
 
 def folder(
@@ -32,7 +34,7 @@ def folder(
     class; None stands for ``IGNORE_INDEX``, unless that is a class. Masks of colours are read by ``colors``, and so are
     palette images and greys whose colours are among them. ``sample_range`` is of images of more than 8 bits a sample.
 
-    Raises UserError if a directory or the list is missing.
+    Raises UserError if a directory or the list is missing, or two classes have one colour.
     """
     root = user_path(root)
     # Classes numbered by greys, such as ids in three channels, would all be drawn nearly black.
@@ -62,6 +64,9 @@ def _encoding(
     ids = IdEncoding(train_ids)
     if not colors:
         return ids
+    twice = next((color for color, number in Counter(colors).items() if number > 1), None)
+    if twice is not None:
+        raise UserError(f"two classes have the colour {quoted(list(twice))} (data.colors); give each its own")
     by_color = dict.fromkeys(ignore_colors, IGNORE_INDEX) | {color: i for i, color in enumerate(colors)}
     return IdOrColorEncoding(ids, ColorEncoding(by_color, strict=True))
 

@@ -99,6 +99,11 @@ def test_paths_in_the_home_folder(root, monkeypatch):
         folder(root, ("road", "car"), images="images\0", masks="masks")
 
 
+def test_two_classes_of_one_colour_are_refused(root):
+    with pytest.raises(UserError, match=r"two classes have the colour \[9, 0, 0\] \(data.colors\); give each its own"):
+        folder(root, ("a", "b", "c"), images="images", masks="masks", colors=((9, 0, 0), (1, 1, 1), (9, 0, 0)))
+
+
 def test_colours_are_distinct():
     colors = distinct_colors(60)
     assert len(set(colors)) == 60
