@@ -15,10 +15,11 @@ VIDEO_SUFFIXES = frozenset(
 _OTHER_PICTURES = (".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".svg", ".dng", ".nef", ".cr2", ".arw")
 _POLYGONS = "may be polygons or boxes: read polygons by segdla check --labels, or draw them as PNGs of class ids"
 _ARRAYS = "may be arrays: write each as a PNG"
+_PACKED = "are packed: name one in place of the folder; in an archive, unpack that first"
 _REMEDIES = {  # by suffix, in lower case
     **dict.fromkeys((".txt", ".json", ".geojson", ".xml", ".shp"), _POLYGONS),
     **dict.fromkeys((".mat", ".npy", ".npz", ".h5", ".nii"), _ARRAYS),
-    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz"), "are packed: name one in place of the folder; in an archive, unpack that first"),
+    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz"), _PACKED),
     **dict.fromkeys((".7z", ".rar", ".bz2", ".xz"), "are packed: unpack them"),
     **dict.fromkeys(VIDEO_SUFFIXES, "are videos: save their frames as images"),
     **dict.fromkeys(_OTHER_PICTURES, "are pictures of a kind that can't be read: convert them to PNG or JPEG"),

@@ -148,7 +148,8 @@ def test_archives_that_are_cut_short_or_damaged(tmp_path, kind):
 
 def test_other_ways_of_packing(tmp_path):
     path = tarred(tmp_path / "set.tar.xz", FILES, "w:xz")
-    with pytest.raises(UserError, match=r"set.tar.xz is packed in a way .*: unpack it \(tar -xf set.tar.xz\), and name the folder"):
+    message = r"set.tar.xz is packed in a way .*: unpack it \(tar -xf set.tar.xz\), and name the folder"
+    with pytest.raises(UserError, match=message):
         list_images(path)
 
 
