@@ -31,6 +31,13 @@ def add_arguments(parser: Parser) -> None:
         "--split", nargs="+", choices=("train", "val", "test"), default=[], help="splits for --model (default: all)"
     )
     parser.add_device()
+    export = (
+        "file or folder to write the label errors to as polygons, for a labelling tool: issues.json (COCO), issues.xml "
+    )
+    export += "(CVAT), or a folder and --to"
+    parser.add_argument("--export", type=Path, metavar="PATH", help=export)
+    to = "format of --export: coco, yolo, labelme or cvat (default: by its suffix)"
+    parser.add_argument("--to", metavar="FORMAT", help=to)
     group = parser.add_argument_group("a config for two folders, or for labels of a tool")
     group.add_argument(
         "--images",
@@ -87,10 +94,15 @@ def main(args: argparse.Namespace) -> int:
 
     if args.split and not args.model:
         raise UserError("--split chooses the images in which a network looks for label errors; name it by --model")
+    if args.export and not args.model:
+        raise UserError("--export writes the label errors that a network suspects; name it by --model")
+    if args.to and not args.export:
+        raise UserError("--to is the format of --export; name a place by --export")
     config = load_config(args.config, parse_overrides(args.overrides))
     folder = args.output or unused(Path(f"check_{Path(args.config).stem}"))
     make_folder(folder)  # before all is read
-    report = check(config, model=args.model, splits=args.split, device=args.device)
+    options = {"splits": args.split, "device": args.device, "export": args.export, "to": args.to}
+    report = check(config, model=args.model, **options)
     print_report(report)
     write_report(report, folder)
     serious = sum(finding.serious for finding in report.findings)
@@ -99,6 +111,8 @@ def main(args: argparse.Namespace) -> int:
     say(f"{verdict} training; all of it is in {folder}/report.json{sheet}")
     if report.label_errors is not None:
         say(f"regions to correct are in {folder}/label_errors.csv and .json, the worst images in label_errors.png")
+        if args.export:
+            say(f"as polygons, for a labelling tool, they are in {args.export}")
     return 1 if serious else 0
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,6 +17,7 @@ from segdla.doctor.check import Report
 from segdla.doctor.from_config import check as check_files
 from segdla.doctor.label_errors import Habits, Region, find_regions, find_suspects
 from segdla.doctor.label_ranking import LabelErrors, judge_image
+from segdla.doctor.polygon_export import PolygonExport
 from segdla.errors import UserError
 from segdla.inference.from_config import Predictor
 from segdla.machine.out_of_memory import answering_out_of_memory
@@ -41,6 +43,8 @@ def check(
     model: str | os.PathLike[str] | None = None,
     splits: Sequence[str] = (),
     device: str | torch.device = "auto",
+    export: str | os.PathLike[str] | None = None,
+    to: str | None = None,
 ) -> Report:
     """Read every image and mask of a config's data set; return its findings and a summary of each split.
 
@@ -48,17 +52,26 @@ def check(
     model: a run or checkpoint, whose network looks for label errors too: ``Report.label_errors`` ranks them.
     splits: those to look for label errors in; all that are labelled, if none is named.
     device: the network's: ``auto`` (CUDA, else MPS, else the CPU), or a torch device.
+    export: a place to write label errors to as polygons, for a labelling tool; ``to`` is their format: coco, yolo,
+    labelme or cvat. None goes by the suffix: .json is COCO, .xml is CVAT.
 
     Raises UserError if the config is not valid, or the network does not fit. The report holds every fault of the data.
     """
     config = load_config(config, overrides)
     if model is None:
+        if export is not None:
+            raise UserError("label errors are what a network suspects; name it by model, or leave export out")
         return check_files(config)
+    polygons = None if export is None else PolygonExport(Path(export), to)
     trained = open_trained(model, device)
     sources = _sources(config, trained, splits)  # before time is spent
+    if polygons is not None:
+        polygons.require_fit(trained.classes)
     report = check_files(config)
     errors = check_labels(sources, trained)
     errors.sheet = draw_sheet(errors, sources, trained)
+    if polygons is not None:
+        polygons.write(errors, sources)
     return report.with_label_errors(errors)
 
 

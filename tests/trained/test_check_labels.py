@@ -82,9 +82,13 @@ def test_levels_are_probabilities_in_bytes(trained):
 
 def test_a_command_writes_what_to_correct(two_folders, trained, tool, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(module, "open_trained", lambda *_: trained)
-    assert tool("check_data")(two_folders, "--model", "runs/x", "--split", "val", "--output", "out") == 0
+    options = ["--split", "val", "--output", "out", "--export", "issues.json"]
+    assert tool("check_data")(two_folders, "--model", "runs/x", *options) == 0
     output = capsys.readouterr().out
     assert "label errors" in output and "out/label_errors.csv and .json" in output
+    assert "as polygons, for a labelling tool, they are in issues.json" in output
+    issues = json.loads((tmp_path / "issues.json").read_text(encoding="utf-8"))
+    assert [one["name"] for one in issues["categories"]] == list(CLASSES.names)
     values = json.loads((tmp_path / "out" / "label_errors.json").read_text(encoding="utf-8"))
     assert {one["split"] for one in values["images"]} == {"val"} and len(values["images"]) == 2
     assert read_image(tmp_path / "out" / "label_errors.png").shape[0] > 100
@@ -95,7 +99,10 @@ def test_a_command_writes_what_to_correct(two_folders, trained, tool, tmp_path, 
 
 def test_mistakes_are_answered_before_the_images_are_read(two_folders, checkpoint, fails, monkeypatch):
     monkeypatch.setattr(module, "check_files", lambda *_: pytest.fail("it began"))
-    assert "name it by --model" in fails("check_data", two_folders, "--split", "val")
+    for option, value in ("--split", "val"), ("--export", "issues.json"):
+        assert "name it by --model" in fails("check_data", two_folders, option, value)
+    assert "name a place by --export" in fails("check_data", two_folders, "--to", "coco")
+    assert "with --to coco, yolo" in fails("check_data", two_folders, "--model", checkpoint, "--export", "issues")
     assert "no run or checkpoint at nowhere" in fails("check_data", two_folders, "--model", "nowhere")
     message = fails("check_data", two_folders, "--model", checkpoint)
     assert "was trained for the classes sky, road, car" in message and "its own classes" in message

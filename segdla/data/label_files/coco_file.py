@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from segdla.data.label_files.label_format import Files
-from segdla.data.label_files.labelled import UNSPLIT, Labelled, Style, numbers, require_names
+from segdla.data.label_files.labelled import UNSPLIT, Attributes, Labelled, Style, numbers, require_names
 from segdla.data.label_files.regions import Region
 from segdla.data.label_files.shares import share_of, shared_images
 from segdla.data.labels import IGNORE_INDEX
@@ -32,9 +32,10 @@ def part(name: str) -> str:
 def content(labelled: Labelled, style: Style, file: Path) -> bytes:
     """Return an image's share: its entry and its annotations, without their numbers."""
     height, width = labelled.class_ids.shape
-    annotations = [_annotation(one) for one in style.regions(labelled.class_ids) if one.class_id != IGNORE_INDEX]
+    regions = [region for region in style.regions(labelled.class_ids) if region.class_id != IGNORE_INDEX]
+    annotations = [_annotation(region, labelled.attributes_of(region)) for region in regions]
     ignored = labelled.class_ids == IGNORE_INDEX
-    if ignored.any():
+    if ignored.any() and style.background != IGNORE_INDEX:
         annotations.append(_crowd(ignored))
     image = {"file_name": labelled.name, "height": height, "width": width}
     return json.dumps({"image": image, "annotations": annotations}, separators=(",", ":")).encode()
@@ -81,7 +82,7 @@ def _entries(folder: Path, images: Sequence[str], key: str) -> Iterator[dict[str
             yield {"id": number, "image_id": image_id, **annotation}
 
 
-def _annotation(region: Region) -> dict[str, Any]:
+def _annotation(region: Region, attributes: Attributes) -> dict[str, Any]:
     left, top = region.outline.min(0)
     right, bottom = region.outline.max(0)
     return {
@@ -90,6 +91,7 @@ def _annotation(region: Region) -> dict[str, Any]:
         "area": region.pixels,
         "bbox": numbers(np.array([left, top, right - left, bottom - top])),
         "iscrowd": 0,
+        **({"attributes": dict(attributes)} if attributes else {}),
     }
 
 

@@ -44,7 +44,9 @@ def content(labelled: Labelled, style: Style, file: Path) -> bytes:
             "points": points,
             "z_order": "0",
         }
-        ET.SubElement(image, "polygon", attributes)
+        polygon = ET.SubElement(image, "polygon", attributes)
+        for name, value in labelled.attributes_of(region).items():
+            ET.SubElement(polygon, "attribute", {"name": name}).text = str(value)
     return ET.tostring(image, "utf-8")
 
 
@@ -76,5 +78,10 @@ def _meta(style: Style) -> ET.Element:
         ET.SubElement(label, "name").text = name
         ET.SubElement(label, "color").text = "#" + bytes(color).hex()
         ET.SubElement(label, "type").text = "any"
-        ET.SubElement(label, "attributes")
+        attributes = ET.SubElement(label, "attributes")
+        for attribute in style.attributes:
+            values = {"name": attribute, "mutable": "False", "input_type": "text", "default_value": "", "values": ""}
+            entry = ET.SubElement(attributes, "attribute")
+            for key, value in values.items():
+                ET.SubElement(entry, key).text = value
     return meta

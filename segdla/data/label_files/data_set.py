@@ -62,7 +62,7 @@ def write_data_set(
     names: dict[str, list[str]] = {split: [] for split in splits}
     problems = list(dict.fromkeys(problem for source in splits.values() for problem in source.problems))
     ignored = 0
-    with _new_folder(folder) as partial:
+    with new_folder(folder) as partial:
         writer = LabelWriter(form, partial, style)
         threads = max(2, min(8, usable_processors()))
         results = ahead(lambda job: _write(job, writer, images), jobs, threads, 2 * threads)
@@ -85,7 +85,7 @@ def write_data_set(
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Iterator[Path]:
     """Yield a folder that gets its name at the end, and is removed if an error ends the context."""
     if folder.exists() or folder.is_symlink():
         raise UserError(f"{folder} exists; choose another --output, or remove it")

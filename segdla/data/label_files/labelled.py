@@ -1,7 +1,7 @@
 """A labelled image, and how its labels are to be written."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,9 @@ NO_LINE = r"[\ud800-\udfff\x00-\x1f\x85\u2028\u2029]"
 """A pattern of the characters that a line of text can't hold."""
 
 
+Attributes = Mapping[str, str | float]
+
+
 @dataclass(frozen=True)
 class Labelled:
     """An image with its class ids."""
@@ -30,6 +33,12 @@ class Labelled:
     class_ids: np.ndarray  # (H,W) uint8, IGNORE_INDEX where it is unlabelled
     split: str = ""
     path: Path | None = None  # where the image is, if it is a file
+    numbers: np.ndarray | None = None  # (H,W), of the things that ``attributes`` tell more about
+    attributes: Sequence[Attributes] = ()
+
+    def attributes_of(self, region: Region) -> Attributes:
+        """Return what else is known of a region, by name; nothing if it is a class alone."""
+        return {} if self.numbers is None else self.attributes[self.numbers.flat[region.place]]
 
     def mask(self, colors: Sequence[Color]) -> bytes:
         """Return the class ids as a PNG with a palette: the colours of the classes, and ``VOID`` for other ids."""
@@ -41,10 +50,11 @@ class Style:
     """The classes, and the choices of the user."""
 
     classes: Classes
-    background: int | None = None  # the class whose pixels are left without a label
+    background: int | None = None  # the class, or IGNORE_INDEX, whose pixels are left without a label
     tolerance: float = EXACT  # of outlines, in pixels
     least: int = 1  # pixels of a region; smaller ones get their neighbours' class
     by_network: bool = False
+    attributes: tuple[str, ...] = ()  # names of those that regions have
 
     def regions(self, class_ids: np.ndarray) -> list[Region]:
         """Return the regions to write, of ignored pixels too."""

@@ -37,7 +37,7 @@ def content(labelled: Labelled, style: Style, file: Path) -> bytes:
             "label": style.name(region.class_id),
             "points": region.joined.tolist(),
             "group_id": None,
-            "description": "",
+            "description": ", ".join(f"{name}: {value}" for name, value in labelled.attributes_of(region).items()),
             "shape_type": "polygon",
             "flags": {},
             "mask": None,

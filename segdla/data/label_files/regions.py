@@ -24,6 +24,7 @@ class Region(NamedTuple):
     outline: np.ndarray
     holes: tuple[np.ndarray, ...]
     pixels: int
+    place: int  # of one of its pixels, row by row
     joined: np.ndarray
     """The outline with its holes as one polygon, by the even-odd rule: cuts of no width lead to the holes and back."""
 
@@ -55,9 +56,10 @@ def polygons(class_ids: np.ndarray, tolerance: float = EXACT, leave: Collection[
         of_outer[int(outer[cut.hole])].append(rings[cut.hole])
     joined = _joined(rings, cuts)
     pixels = np.bincount(outer, boundaries.pixels, len(rings)).astype(np.int64).tolist()
-    ids = class_ids.ravel()[boundaries.sides[boundaries.bounds[:-1]] >> 2].tolist()
+    places = boundaries.sides[boundaries.bounds[:-1]] >> 2
+    ids = class_ids.ravel()[places].tolist()
     return [
-        Region(ids[i], rings[i], tuple(of_outer.get(i, ())), pixels[i], joined.get(i, rings[i]))
+        Region(ids[i], rings[i], tuple(of_outer.get(i, ())), pixels[i], int(places[i]), joined.get(i, rings[i]))
         for i in np.flatnonzero(boundaries.pixels > 0).tolist()
         if ids[i] not in leave
     ]
