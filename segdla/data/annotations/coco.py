@@ -1,7 +1,8 @@
 """COCO: one JSON file of all images, categories and annotations, or one a split.
 
 An annotation is polygons, of which each is a part, or a mask of runs (RLE), as a list of their lengths or as text.
-Crowds are ignored. Described at cocodataset.org/#format-data; the text of a mask in pycocotools' maskApi.c.
+Crowds are ignored; but in files of CVAT, which calls each mask a crowd, they are objects. Described at
+cocodataset.org/#format-data; the text of a mask in pycocotools' maskApi.c.
 """
 
 from collections import defaultdict
@@ -120,9 +121,7 @@ def _shape(annotation: Node, categories: Mapping[int, str]) -> Shape:
             f"{annotation['category_id'].where} is {category}, which is none of the categories "
             f"({', '.join(map(str, sorted(categories)[:20]))}); add it there, or remove the annotation"
         )
-    label, crowd = categories[category], annotation.get("iscrowd")
-    is_crowd = crowd is not None and crowd.whole() == 1
-    segmentation = annotation.get("segmentation")
+    label, segmentation, is_crowd = categories[category], annotation.get("segmentation"), _is_crowd(annotation)
     if segmentation is None or segmentation.value == []:
         raise UserError(
             f"{annotation.where} has no outline, only a box: draw polygons or masks in the labelling tool, for a box "
@@ -133,6 +132,15 @@ def _shape(annotation: Node, categories: Mapping[int, str]) -> Shape:
         counts = _counts(segmentation["counts"])
         return Shape(label, (), partial(patch_of_runs, counts, (height, width), segmentation.where), is_crowd)
     return Shape(label, tuple((_polygon(part),) for part in segmentation), None, is_crowd)
+
+
+def _is_crowd(annotation: Node) -> bool:
+    """Return whether an annotation is of many objects, which are ignored.
+
+    CVAT and datumaro set iscrowd of every mask. They are told by attributes, which COCO's own files lack.
+    """
+    crowd = annotation.get("iscrowd")
+    return crowd is not None and crowd.whole() == 1 and annotation.get("attributes") is None
 
 
 def _polygon(numbers: Node) -> np.ndarray:

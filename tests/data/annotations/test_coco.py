@@ -83,6 +83,14 @@ def test_the_text_of_runs_against_pycocotools():
             np.testing.assert_array_equal(decoded, mask)
 
 
+def test_a_mask_of_cvat_is_an_object_although_it_is_called_a_crowd(export):
+    content, save = export
+    runs = [7, 3, 3, 3, 3, 3, 3, 3, 20]  # down the columns: BOX
+    mask = {"segmentation": {"size": list(SIZE), "counts": runs}, "iscrowd": 1, "attributes": {"occluded": False}}
+    content["annotations"] = [content["annotations"][0] | mask]
+    np.testing.assert_array_equal(targets(save(), "coco")["a"], BOX_PIXELS)
+
+
 def test_a_crowd_is_ignored(export):
     content, save = export
     content["annotations"][0]["iscrowd"] = 1
