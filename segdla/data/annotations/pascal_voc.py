@@ -113,14 +113,14 @@ def _by_id_or_color(ids: Encode, colors: Encode, mask: StoredMask, path: Path) -
 
 
 def _labelmap(tree: FileTree, name: str) -> dict[str, Color]:
-    """Return the colours by class of lines such as ``car:128,0,0::``."""
+    """Return the colours by class of lines such as ``car:128,0,0::``; ``car:::`` has its place's in VOC's palette."""
     colors: dict[str, Color] = {}
     for number, line in enumerate(tree.read(name).decode("utf-8-sig", "replace").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         try:
             label, samples = line.split(":")[:2]
-            red, green, blue = (int(word) for word in samples.split(","))
+            red, green, blue = map(int, samples.split(",")) if samples.strip() else voc_color(len(colors))
         except ValueError:
             raise UserError(
                 f"{tree.path(name)}, line {number}: {one_line(line, 60)!r} is not NAME:RED,GREEN,BLUE::; mend it"

@@ -47,6 +47,15 @@ def test_the_challenges_own_layout(devkit, tmp_path):
     assert palette == ((192, 128, 128), (0, 0, 0))
 
 
+def test_a_labelmap_without_colours_as_datumaro_writes_it(devkit):
+    write_text(devkit / "labelmap.txt", "# label:color_rgb:parts:actions\nbackground:::\ncar:::\nperson:::\n")
+    for name in ("2007_1", "2007_2"):
+        colors = np.where(IDS[..., None] == 15, np.uint8([0, 128, 0]), np.uint8(0))
+        Image.fromarray(colors).save(devkit / "VOC2012" / "SegmentationClass" / f"{name}.png")
+    found = targets(devkit, "voc", ("background", "person"))
+    np.testing.assert_array_equal(found["2007_1"], IDS == 15)
+
+
 def test_the_colours_of_a_labelmap_as_cvat_writes_it(devkit):
     root = devkit / "VOC2012"
     lines = ["# label:color_rgb:parts:actions", "background:0,0,0::", "car:250,50,83::"]
