@@ -6,13 +6,13 @@ results/polygons.json.
 """
 
 import argparse
-import json
 import statistics
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from measure import machine, write
 
 from segdla.data.annotations.rasterize import draw
 from segdla.data.annotations.shapes import Shape
@@ -20,7 +20,6 @@ from segdla.data.camvid import camvid
 from segdla.data.label_files.regions import Region, polygons
 from segdla.data.labels import IGNORE_INDEX
 
-RESULTS = Path(__file__).parent / "results"
 TOLERANCES = (0, 0.25, 0.5, 0.6, 0.8, 1, 2)
 LARGE = (864, 1152)
 
@@ -68,6 +67,7 @@ def main() -> None:
     parser.add_argument("--root", default="../camvid", help="CamVid, as the SegNet authors' (default: ../camvid)")
     args = parser.parse_args()
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     source = camvid(args.root, "test", "segnet")
     targets = [source.target(index) for index in range(len(source))]
     rows = [measure(targets, source.classes.names, tolerance) for tolerance in TOLERANCES]
@@ -76,7 +76,7 @@ def main() -> None:
         scores = f"least IoU {row['iou'][least]} ({least})  Car {row['iou']['Car']}  Road {row['iou']['Road']}"
         cost = f"{row['corners']:>6} corners  {row['equal']} equal  {row['ms_of_a_megapixel']:>6} ms"
         print(f"{row['tolerance']:>5}  {cost}  {scores}")
-    (RESULTS / "polygons.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write("polygons", {**machine(torch.device("cpu")), "tolerances": rows})
 
 
 if __name__ == "__main__":
