@@ -23,6 +23,8 @@ from segdla.doctor.budget import Pace
 from segdla.evaluation.scores import Scores
 from segdla.models.from_config import build_network
 
+pytest_plugins = ("browser",)  # the fixture of that file
+
 
 @pytest.fixture(autouse=True)
 def _alike():

@@ -35,13 +35,13 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The upload can't be read."},
     408: {"model": Problem, "description": "The upload stands still."},
     413: {"model": Problem, "description": "The upload is larger than is taken here."},
-    422: {"model": Problem, "description": "A parameter has no such value."},
+    422: {"model": Problem, "description": "A parameter's value is not allowed."},
     503: {"model": Problem, "description": "The queue is full: Retry-After says in how many seconds to try again."},
 }
 _UPLOAD = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": _UPLOAD}}}
 _USUAL: list[Picture] = ["ids"]
-Pictures = Annotated[list[Picture], Query(description="pictures to put into the answer")]
+Pictures = Annotated[list[Picture], Query(description="pictures to put into the answer; image is the upload, as JPEG")]
 Rate = Annotated[float, Query(gt=0, le=120, description="the most frames to predict of a second of the video")]
 
 
@@ -203,5 +203,9 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
 
 async def _wrong_parameter(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    complaints = (f"{one['loc'][1]} {quoted(one['input'])}: {one['msg']}" for one in error.errors())
+    complaints = (f"{one['loc'][1]} {quoted(one['input'])}: {_lowered(one['msg'])}" for one in error.errors())
     return _problem(422, one_line("; ".join(complaints), 1000))
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]

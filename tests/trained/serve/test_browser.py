@@ -7,18 +7,11 @@ import zlib
 
 import numpy as np
 import pytest
-from browser import chromium as real_browser
-from browser import open_window
+from browser import open_window, require_harmless
 from PIL import Image
 from support import photo
 
 from segdla.visualize import colorize
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with real_browser() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -26,9 +19,7 @@ def opened(chromium, service):
     """The page; at its end nothing may have gone wrong, and nothing may have been asked of others."""
     with open_window(chromium, service.address) as page:
         yield page
-        assert page.complaints == []
-        assert page.evaluate("window.hacked") is None
-        assert [url for url in page.requests if not url.removeprefix("blob:").startswith(service.address)] == []
+        require_harmless(page)
 
 
 def until(window, code):
