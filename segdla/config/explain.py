@@ -40,7 +40,7 @@ def _explain(error: Mapping[str, Any], config: type[BaseModel]) -> str:
         case "union_tag_invalid":
             return f"data.dataset is {quoted(error['ctx']['tag'])}; it must be one of {error['ctx']['expected_tags']}"
         case "value_error":
-            return f"{key}: {error['ctx']['error']}"
+            return f"{key}: {error['ctx']['error']}" if path else str(error["ctx"]["error"])  # of several sections
         case "string_type" if isinstance(error["input"], bool):  # YAML's yes, no, on, off
             return f"{key} is {error['input']!r}: put the word in quotes"
         case _:

@@ -56,6 +56,11 @@ def test_only_the_inmost_error_is_explained():
     assert str(error.value) == "config: 'data.classes.1' is True: put the word in quotes"
 
 
+def test_a_rule_across_sections_has_no_key():
+    with pytest.raises(UserError, match=r"^mine\.yaml: eval\.threshold is for head sigmoid"):
+        parse(SCENES | {"eval": {"threshold": 0.3}}, source="mine.yaml")
+
+
 def test_the_source_is_named():
     with pytest.raises(UserError, match=r"^mine\.yaml: 'data' is missing"):
         parse({}, source="mine.yaml")
