@@ -43,15 +43,15 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
         for label in root.iterfind("./meta//labels/label"):
             colors[label.findtext("name", "").strip()] = _color(label.findtext("color", ""))
         for image in root.iterfind("image"):
-            file = image.get("name", "")
+            file, subset = image.get("name", ""), image.get("subset", "")
             try:
-                found = images.find(file)
+                found = _image_of(file, subset, images)
             except UserError as error:
                 problems.append(f"{tree.path(name)}: {error}")
                 continue
             where = f"{tree.path(name)}, image {one_line(file, 80)!r}"
-            split = image.get("subset", "") or found.rpartition("/")[0]
-            entries.append(Entry(found, name, _loader(image, where), subset_of(split) or image.get("subset", "")))
+            split = subset_of(subset or found.rpartition("/")[0]) or subset
+            entries.append(Entry(found, name, _loader(image, where), split))
     known = {label: color for label, color in colors.items() if color is not None}
     classes = [label for label in colors if label not in ("", IGNORED)]
     return Export(entries, classes, colors=known, ignore=(IGNORED,), problems=problems)
@@ -59,6 +59,14 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
 
 def _files(tree: FileTree) -> list[str]:
     return [name for name in tree.with_suffix(".xml") if b"<annotations" in tree.read(name)[:2000]]
+
+
+def _image_of(file: str, subset: str, images: ImageNames) -> str:
+    """Return an image by its name: in the folder of its subset, where a project has it, or wherever it is."""
+    try:
+        return images.find(f"{subset}/{file}")
+    except UserError:
+        return images.find(file)
 
 
 def _root(tree: FileTree, name: str) -> ET.Element:

@@ -45,6 +45,18 @@ def test_polygons_by_z_order_from_a_folder_and_a_zip(folder, tmp_path):
     assert palette == ((0, 0, 0), (250, 50, 83))
 
 
+def test_images_of_one_name_in_the_tasks_of_a_project(folder):
+    """A project's images lie in a folder for each subset, and their names do not say which."""
+    write_images(folder / "images" / "Validation", "a.png")
+    images = "".join(
+        f'<image id="0" name="a.png" subset="{subset}" width="8" height="6">{shape}</image>'
+        for subset, shape in (("Train", POLYGON.format("car", BOX, 0)), ("Validation", ""))
+    )
+    write_text(folder / "annotations.xml", f"{HEAD}{images}</annotations>")
+    np.testing.assert_array_equal(targets(folder, "cvat", subset="train")["a"], BOX_PIXELS)
+    assert not targets(folder, "cvat", subset="val")["a"].any()
+
+
 def test_masks_of_runs_and_ellipses(folder):
     mask = '<mask label="car" rle="0, 4, 2, 6" left="1" top="1" width="4" height="3" z_order="0"></mask>'
     ellipse = '<ellipse label="person" cx="6.5" cy="4.5" rx="1.6" ry="0.4" z_order="0" rotation="90.0"></ellipse>'
