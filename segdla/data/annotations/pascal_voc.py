@@ -92,18 +92,19 @@ def _classes(tree: FileTree) -> tuple[Sequence[str], dict[str, Color], Encode]:
     files = {PurePosixPath(name).name: name for name in tree.with_suffix(".txt")}
     if "labelmap.txt" in files:
         colors = _labelmap(tree, files["labelmap.txt"])
-        return list(colors), colors, _by_color(colors, "labelmap.txt")
+        ignored = colors.pop(IGNORED, VOID)
+        return list(colors), colors, _by_color(colors, ignored, "labelmap.txt")
     names = list(CHALLENGE_CLASSES)
     if "class_names.txt" in files:
         lines = tree.read(files["class_names.txt"]).decode("utf-8-sig", "replace").splitlines()
         names = [line.strip() for line in lines if line.strip() not in ("", IGNORED)]
     colors = {name: voc_color(i) for i, name in enumerate(names)}
     ids = IdEncoding({i: i for i in range(len(names))} | {IGNORE_INDEX: IGNORE_INDEX})
-    return names, colors, partial(_by_id_or_color, ids, _by_color(colors, "a labelmap.txt, as car:128,64,0::"))
+    return names, colors, partial(_by_id_or_color, ids, _by_color(colors, VOID, "a labelmap.txt, as car:128,64,0::"))
 
 
-def _by_color(colors: Mapping[str, Color], place: str) -> ColorEncoding:
-    train_ids = {VOID: IGNORE_INDEX} | {color: i for i, color in enumerate(colors.values())}
+def _by_color(colors: Mapping[str, Color], ignored: Color, place: str) -> ColorEncoding:
+    train_ids = {VOID: IGNORE_INDEX, ignored: IGNORE_INDEX} | {color: i for i, color in enumerate(colors.values())}
     return ColorEncoding(train_ids, strict=True, place=place)
 
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from segdla.data.annotations.pascal_voc import VOID
 from segdla.data.annotations.unlabelled import IGNORED
 from segdla.data.label_files.label_format import Files
-from segdla.data.label_files.labelled import UNSPLIT, Labelled, Style, numbers, require_image_name, require_names
+from segdla.data.label_files.labelled import Labelled, Style, numbers, require_image_name, require_names
 from segdla.data.label_files.shares import share_of, shared_images
 from segdla.data.source import Classes
 
@@ -33,8 +33,8 @@ def content(labelled: Labelled, style: Style, file: Path) -> bytes:
     """Return the element of an image, without its number. Raises UserError if XML can't hold its name."""
     height, width = labelled.class_ids.shape
     require_image_name(labelled.name, _NO_XML, "CVAT's XML")
-    size = {"width": str(width), "height": str(height)}
-    image = ET.Element("image", {"name": labelled.name, "subset": labelled.split or UNSPLIT, **size})
+    subset = {"subset": labelled.split} if labelled.split else {}  # as in CVAT's exports of tasks
+    image = ET.Element("image", {"name": labelled.name, **subset, "width": str(width), "height": str(height)})
     for region in style.regions(labelled.class_ids):
         points = ";".join(f"{x},{y}" for x, y in zip(*[iter(numbers(region.joined))] * 2, strict=True))
         attributes = {

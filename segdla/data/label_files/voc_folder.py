@@ -1,13 +1,14 @@
 """Pascal VOC, written: a palette PNG of ids for each image, 255 where it is ignored, and a list of each split's images.
 
-A labelmap.txt gives the classes and their colours, as CVAT and datumaro write it; where colours of classes are alike, a
-class_names.txt gives the names alone, as labelme2voc writes it.
+A labelmap.txt gives the classes and their colours, as CVAT and datumaro write it, and as __ignore__ that of ignored
+pixels; where colours of classes are alike, a class_names.txt gives the names alone, as labelme2voc writes it.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from segdla.data.annotations.pascal_voc import VOID, voc_color
+from segdla.data.annotations.unlabelled import IGNORED
 from segdla.data.label_files.label_format import Files
 from segdla.data.label_files.labelled import (
     NO_LINE,
@@ -53,7 +54,8 @@ def whole(folder: Path, names: Mapping[str, Sequence[str]], style: Style) -> Fil
         yield f"ImageSets/Segmentation/{split or UNSPLIT}.txt", as_lines(name.rpartition(".")[0] for name in images)
     classes = style.classes
     if _has_colors(classes):
-        lines = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in zip(classes.names, classes.palette, strict=True)]
+        colors = [*zip(classes.names, classes.palette, strict=True), (IGNORED, VOID)]
+        lines = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in colors]
         yield "labelmap.txt", as_lines(["# label:color_rgb:parts:actions", *lines])
     else:
         yield "class_names.txt", as_lines(classes.names)

@@ -116,7 +116,9 @@ def test_cvat_by_hand(write):
 
 def test_voc_and_masks_by_hand(write):
     voc = write("voc")
-    assert (voc / "labelmap.txt").read_text(encoding="utf-8").splitlines()[2] == "car:200,0,0::"
+    lines = (voc / "labelmap.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[2] == "car:200,0,0::"
+    assert lines[-1] == "__ignore__:224,224,192::"  # else other readers know no such colour
     assert (voc / "ImageSets" / "Segmentation" / "val.txt").read_text(encoding="utf-8") == "val/b\n"
     with Image.open(voc / "SegmentationClass" / "train" / "a.png") as mask:
         np.testing.assert_array_equal(np.array(mask), IDS)
