@@ -207,7 +207,7 @@ def draw_curves(figure: "Figure", records: Sequence[Mapping[str, Any]], color: s
             marker = "." if len(points) < _FEW_POINTS else ""
             axis.plot(steps, 100 * values if key == "mean_iou" else values, color=color, marker=marker)
         axis.set(xlabel="step", title=title)
-        axis.grid(alpha=0.3)
+        axis.grid(color="grey", alpha=0.3)
 
 
 def _drawn(size: tuple[float, float], draw: Callable[["Figure"], None]) -> np.ndarray:
