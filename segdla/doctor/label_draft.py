@@ -18,7 +18,7 @@ from segdla.doctor.draft import Draft, readable_parts
 from segdla.doctor.draft_yaml import config_text, flow
 from segdla.doctor.image_facts import ImageFacts, look_at_image, sum_up
 from segdla.doctor.splits import SPLITS, Division, FilePair, divide_by_lists, draw_validation
-from segdla.errors import UserError, one_line
+from segdla.errors import UserError, one_line, quoted
 from segdla.machine.threads import Progress, in_threads
 
 MOST_LABELS = 253
@@ -63,10 +63,10 @@ def draft_labels(
     """
     form = form or recognise(labels)
     tree, export, found = open_export(labels, form, images)
-    names, items, problems = labels_in([Item(found.tree, tree, entry) for entry in export.entries], export)
+    names, boxed, items, problems = labels_in([Item(found.tree, tree, entry) for entry in export.entries], export)
     if len(names) > MOST_LABELS:
         raise UserError(f"{labels} has {len(names)} labels, and {MOST_LABELS} classes at most; are they of instances?")
-    ids = {name: i for i, name in enumerate(names)} | dict.fromkeys(export.ignore, IGNORE_INDEX)
+    ids = {name: i for i, name in enumerate(names)} | dict.fromkeys((*export.ignore, *boxed), IGNORE_INDEX)
     rules = Rules(ids, len(names), export.smaller_on_top, tuple(export.classes))
     source = AnnotationSource(items, Classes((), ()), rules)
     indices = {(item.path, tree.path(item.entry.labels)): index for index, item in enumerate(items)}
@@ -83,15 +83,19 @@ def draft_labels(
         files = {path: "".join(f"{of_pair[pair]}\n" for pair in parts[split]) for split, path in paths.items()}
     pace = measure(contents.pairs, len(choice.classes), lambda pair: source.read(indices[pair]))
     budget = fit_budget(pace, contents.images.size, len(parts["train"]), len(parts["val"]))
-    lines = [*_data_lines(labels, images, form, choice, export), *(f"  {k}: {v}" for k, v in settings.items())]
+    lines = [*_data_lines(labels, images, form, choice, export, boxed), *(f"  {k}: {v}" for k, v in settings.items())]
     text = config_text(f"{labels}, in the format {form}: ", lines, contents, budget, pace)
-    remarks = [*_remarks(form, export, contents, choice), *unlabelled_images(found, export)]
+    remarks = [*_remarks(form, export, contents, choice), *about_boxes(boxed), *unlabelled_images(found, export)]
     return Draft({config: text, **files}, [*remarks, *division.remarks])
 
 
-def labels_in(items: Sequence[Item], export: Export) -> tuple[list[str], list[Item], list[str]]:
-    """Return the labels that are used, the items whose labels can be read, and the problems with the others."""
+def labels_in(items: Sequence[Item], export: Export) -> tuple[list[str], list[str], list[Item], list[str]]:
+    """Return the labels of outlines, those of boxes alone, the items that can be read, and the others' problems.
+
+    Raises UserError if there are boxes alone.
+    """
     used: set[str] = set()
+    boxes: dict[str, str] = {}
     readable, problems = [], []
     sizes = AnnotationSource(items, Classes((), ()), Rules({}, IGNORE_INDEX, False, ()))
     for index, item in enumerate(items):
@@ -101,11 +105,25 @@ def labels_in(items: Sequence[Item], export: Export) -> tuple[list[str], list[It
             problems.append(str(error))
             continue
         readable.append(item)
-        used |= {shape.label for shape in drawing.shapes}
+        used |= {shape.label for shape in drawing.shapes if not shape.refusal}
+        boxes = {shape.label: shape.refusal for shape in drawing.shapes if shape.refusal} | boxes
         if drawing.ground is not None:
             used |= {export.classes[i] for i in np.unique(drawing.ground).tolist() if i < len(export.classes)}
+    if boxes and not used - {*export.ignore}:
+        raise UserError(next(iter(boxes.values())))
     listed = [label for label in export.classes if label in used]
-    return [*listed, *sorted(used - {*listed, *export.ignore})], readable, problems
+    boxed = sorted(boxes.keys() - used - {*export.ignore})
+    return [*listed, *sorted(used - {*listed, *export.ignore})], boxed, readable, problems
+
+
+def about_boxes(labels: Sequence[str]) -> list[str]:
+    """Return a remark on the labels of boxes alone; none if there are no such labels."""
+    if not labels:
+        return []
+    return [
+        f"ignored, as only boxes have them, which hold what is around an object too: {quoted(list(labels), 200)}; to "
+        "train on them, draw polygons"
+    ]
 
 
 def unlabelled_images(found: ImageNames, export: Export) -> list[str]:
@@ -192,7 +210,9 @@ def _divided(
     return draw_validation(division, contents.pairs, contents.images.groups, contents.pixels, fraction, seed)
 
 
-def _data_lines(labels: Path, images: Path | None, form: str, choice: _Choice, export: Export) -> list[str]:
+def _data_lines(
+    labels: Path, images: Path | None, form: str, choice: _Choice, export: Export, ignored: Sequence[str]
+) -> list[str]:
     shares = [100 * pixels / max(1, sum(choice.pixels)) for pixels in choice.pixels]
     lines = [
         "  dataset: annotations",
@@ -202,6 +222,7 @@ def _data_lines(labels: Path, images: Path | None, form: str, choice: _Choice, e
         f"  classes: {flow(choice.classes)}",
         f"  # of the pixels they have, in %: {', '.join(f'{share:.2g}' for share in shares)}",
         f"  background: {flow(choice.background)}  # the class of pixels without a label; null ignores them",
+        *([f"  ignore: {flow(list(ignored))}  # labels of boxes alone"] if ignored else []),
     ]
     order = "smaller  # shapes lie over larger ones" if export.smaller_on_top else "last  # shapes lie on top"
     return [*lines, f"  overlap: {order}; or {'last' if export.smaller_on_top else 'smaller'}"]

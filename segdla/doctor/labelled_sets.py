@@ -21,7 +21,7 @@ from segdla.data.pairing import pair_folders
 from segdla.data.source import Classes, Source
 from segdla.doctor.class_names import name_classes, read_names
 from segdla.doctor.contents import Contents, Labels, examine, name_labels
-from segdla.doctor.label_draft import MOST_LABELS, labels_in, unlabelled_images
+from segdla.doctor.label_draft import MOST_LABELS, about_boxes, labels_in, unlabelled_images
 from segdla.doctor.naming import find_naming
 from segdla.doctor.splits import SPLITS, FilePair, Folders, divide_by_sub_folders
 from segdla.errors import UserError
@@ -52,8 +52,9 @@ def open_exported(
     items = [Item(found.tree, tree, entry) for entry in export.entries]
     if not items:
         raise UserError(export.problems[0] if export.problems else f"{labels} has no labelled image; check the path")
-    used, readable, _ = labels_in(items, export)
-    names = list(dict.fromkeys([*export.classes, *used]))
+    used, boxed, readable, _ = labels_in(items, export)
+    export = replace(export, ignore=[*export.ignore, *boxed])
+    names = [name for name in dict.fromkeys([*export.classes, *used]) if name not in boxed]
     background, reason = _rest(names, used, export, readable, unlabelled, progress)
     if background is not None and background not in names:
         names = [background, *names]
@@ -61,9 +62,10 @@ def open_exported(
         raise UserError(f"{labels} has {len(names)} labels, where 1 to {MOST_LABELS} are expected; check the path")
     splits: dict[str, Source] = {}
     for subset in sorted({entry.subset for entry in export.entries}):
-        source = annotations(labels, form, names, images=images, background=background, subset=subset)
+        source = annotations(labels, form, names, images=images, background=background, ignore=boxed, subset=subset)
         splits["" if subset == UNSPLIT else subset] = source
-    return LabelledSet(splits, [*([reason] if reason else []), *unlabelled_images(found, export), *export.remarks])
+    remarks = [*([reason] if reason else []), *about_boxes(boxed), *unlabelled_images(found, export), *export.remarks]
+    return LabelledSet(splits, remarks)
 
 
 def open_masks(folders: Sequence[tuple[Path, Path]], progress: Progress = iter) -> LabelledSet:

@@ -43,6 +43,33 @@ def drafted(tmp_path, labels, images=None, form=None, lists=()):
     return parse_yaml(draft.files[config]), draft
 
 
+def test_labels_of_boxes_alone_are_ignored_and_told(tmp_path):
+    """COCO, in which car has an outline in one image and a box in the other, and sign has boxes alone."""
+    root = tmp_path / "set"
+    outline = {"category_id": 1, "segmentation": [[0, 0, 56, 0, 56, 10, 0, 10]]}
+    boxes = [{"category_id": i, "segmentation": [], "bbox": [0, 20, 56, 10]} for i in (1, 2)]
+    shapes = [[outline, boxes[1]]] * 3 + [[boxes[0]]]
+    for i in range(4):
+        write(root / f"{i}.png", photo(*SIZE, i))
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.png", "height": 40, "width": 56} for i in range(4)],
+        "categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "sign"}],
+        "annotations": [{"image_id": i, **shape} for i, those in enumerate(shapes) for shape in those],
+    }
+    write_json(root / "labels.json", content)
+    config, draft = drafted(tmp_path, root)
+    assert config.data.ignore == ("sign",) and config.data.classes == ("background", "car")
+    target = open_split(config, "train").read(0)[1]
+    np.testing.assert_array_equal(target[:, 0], [1] * 10 + [0] * 10 + [255] * 10 + [0] * 10)
+    remarks = "\n".join(draft.remarks)
+    assert "ignored, as only boxes have them, which hold what is around an object too: ['sign']" in remarks
+    assert "left out: " in remarks and "annotations[6] has no outline, only a box" in remarks
+    content["annotations"] = [shape for shape in content["annotations"] if not shape["segmentation"]]
+    write_json(root / "labels.json", content)
+    with pytest.raises(UserError, match=r"annotations\[0\] has no outline, only a box: draw polygons"):
+        draft_labels(root, None, None, tmp_path / "other.yaml", 0.25, 0, (), pace)
+
+
 def test_things_get_a_background_and_a_drawn_split(tmp_path):
     config, draft = drafted(tmp_path, fill(tmp_path / "set", ("car", box(0, 10))))
     assert config.data.format == "labelme" and config.data.overlap == "last"

@@ -11,7 +11,7 @@ import numpy as np
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.label_export import Entry
 from segdla.data.annotations.rasterize import draw
-from segdla.data.annotations.shapes import UNLABELLED
+from segdla.data.annotations.shapes import UNLABELLED, Shape
 from segdla.data.images import decode_image, decoded_size
 from segdla.data.labels import IGNORE_INDEX
 from segdla.data.pair_source import unique_names
@@ -142,12 +142,18 @@ class AnnotationSource(Source):
                     f"{item.labels.path(item.entry.labels)}: the label {quoted(strange[0], 60)} on {item.path} is none "
                     f"of data.classes ({quoted(list(self.classes.names), 80)}); add it there, or to data.ignore"
                 )
+            self._require_outlines(drawing.shapes)
             draw(ground, drawing.shapes, self.rules.ids, self.rules.smaller_on_top)
         except (SizesDifferError, UnknownLabelsError):
             raise
         except UserError as error:
             raise UnreadableMaskError(str(error)) from error
         return ground
+
+    def _require_outlines(self, shapes: Sequence[Shape]) -> None:
+        for shape in shapes:
+            if shape.refusal and self.rules.ids[shape.label] != IGNORE_INDEX:
+                raise UserError(f"{shape.refusal}; or ignore all that are labelled so, data.ignore: [{shape.label}]")
 
 
 def _require_size(item: Item, labelled: tuple[int, int], size: tuple[int, int]) -> None:

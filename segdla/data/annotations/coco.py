@@ -17,11 +17,15 @@ from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.json_node import Node, is_panoptic, may_be, read_json
 from segdla.data.annotations.label_export import Entry, Export, given, refused, subset_of
 from segdla.data.annotations.runs import decode_counts, patch_of_runs
-from segdla.data.annotations.shapes import Drawing, Shape, ring
+from segdla.data.annotations.shapes import Drawing, Shape, box, ring, upright
 from segdla.data.labels import Color
 from segdla.errors import UserError
 
 _KEYS = ("images", "annotations", "categories")
+_NO_OUTLINE = (
+    "has no outline, only a box: draw polygons or masks in the labelling tool, for a box holds what is around the "
+    "object too; or remove it"
+)
 
 
 def recognise(tree: FileTree) -> bool:
@@ -123,10 +127,8 @@ def _shape(annotation: Node, categories: Mapping[int, str]) -> Shape:
         )
     label, segmentation, is_crowd = categories[category], annotation.get("segmentation"), _is_crowd(annotation)
     if segmentation is None or segmentation.value == []:
-        raise UserError(
-            f"{annotation.where} has no outline, only a box: draw polygons or masks in the labelling tool, for a box "
-            "holds what is around the object too; or remove it"
-        )
+        left, top, width, height = _box(annotation["bbox"])
+        return box(label, upright(left, top, left + width, top + height), annotation.where, _NO_OUTLINE)
     if isinstance(segmentation.value, dict):
         height, width = (side.whole() for side in segmentation["size"])
         counts = _counts(segmentation["counts"])
@@ -141,6 +143,13 @@ def _is_crowd(annotation: Node) -> bool:
     """
     crowd = annotation.get("iscrowd")
     return crowd is not None and crowd.whole() == 1 and annotation.get("attributes") is None
+
+
+def _box(numbers: Node) -> list[float]:
+    sides = [number.number() for number in numbers]
+    if len(sides) != 4:
+        raise numbers.wrong("[x, y, width, height]")
+    return sides
 
 
 def _polygon(numbers: Node) -> np.ndarray:

@@ -6,7 +6,7 @@ Described at docs.cvat.ai, "CVAT for images".
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -15,14 +15,14 @@ from segdla.data.annotations.encoded_png import clipped
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.label_export import Entry, Export, given, refused, subset_of
-from segdla.data.annotations.shapes import Drawing, Patch, Shape, ellipse, ring
+from segdla.data.annotations.shapes import Drawing, Patch, Shape, box, ellipse, ring, upright
 from segdla.data.annotations.unlabelled import IGNORED
 from segdla.data.labels import Color
 from segdla.errors import UserError, one_line, quoted
 
 _BOX = "is a box, which holds what is around the object too: draw a polygon or a mask in CVAT, or remove it"
 _NO_AREA = "has no area of one class: draw a polygon or a mask in CVAT, or remove it"
-_REFUSALS = {"box": _BOX, "cuboid": _BOX, "polyline": _NO_AREA, "points": _NO_AREA, "skeleton": _NO_AREA}
+_REFUSALS = {"cuboid": _BOX, "polyline": _NO_AREA, "points": _NO_AREA, "skeleton": _NO_AREA}
 
 
 def recognise(tree: FileTree) -> bool:
@@ -107,6 +107,9 @@ def _loader(image: ET.Element, where: str) -> Callable[[tuple[int, int]], Drawin
 
 def _shape(shape: ET.Element, where: str) -> Shape:
     label = shape.get("label", "")
+    if shape.tag == "box":
+        sides = upright(*(float(shape.get(key, "")) for key in ("xtl", "ytl", "xbr", "ybr")))
+        return box(label, _turned(sides, float(shape.get("rotation", "0"))), where, _BOX)
     if shape.tag in _REFUSALS:
         raise UserError(f"{where} {_REFUSALS[shape.tag]}")
     if shape.tag == "polygon":
@@ -122,6 +125,13 @@ def _shape(shape: ET.Element, where: str) -> Shape:
             raise UserError(f"{where}: its runs make {counts.sum()} pixels, not {height}x{width}; export it anew")
         return Shape(label, mask=partial(_patch, counts, (left, top), (height, width)))
     raise UserError(f"{where} is of the kind {quoted(shape.tag, 40)}, which is not known; draw a polygon, or remove it")
+
+
+def _turned(corners: Sequence[tuple[float, float]], degrees: float) -> np.ndarray:
+    """Return corners turned clockwise about their centre."""
+    points, angle = np.array(corners), np.deg2rad(degrees)
+    centre = points.mean(0)
+    return (points - centre) @ [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]] + centre
 
 
 _ELLIPSE = {"cx": "", "cy": "", "rx": "", "ry": "", "rotation": "0"}

@@ -17,10 +17,11 @@ from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.json_node import Node, read_json
 from segdla.data.annotations.label_export import Entry, Export, given, refused, subset_of
-from segdla.data.annotations.shapes import Drawing, Patch, Shape, ellipse, ring
+from segdla.data.annotations.shapes import Drawing, Patch, Shape, box, ellipse, ring
 from segdla.data.listing import IMAGE_SUFFIXES
 from segdla.errors import UserError, quoted
 
+_NO_OUTLINE = "which holds what is around the object too, or has no area: draw a polygon or use the brush, or remove it"
 _UPLOAD = re.compile("^[0-9a-f]{8}-")  # put before a name by the server
 
 
@@ -122,16 +123,21 @@ def _shape(result: Node, value: Node) -> Shape:
         turn = value.get("rotation")
         angle = 0.0 if turn is None else np.deg2rad(turn.number())
         return Shape(label, ((ellipse((x, y) * scale, (rx, ry) * scale, angle),),))
+    if kind == "rectanglelabels":
+        x, y, wide, high = (value[key].number() for key in ("x", "y", "width", "height"))
+        turn = value.get("rotation")
+        angle = 0.0 if turn is None else np.deg2rad(turn.number())
+        along, down = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+        right, low = wide * scale[0] * along, high * scale[1] * down
+        corners = (x, y) * scale + np.stack([0 * right, right, right + low, low])
+        return box(label, corners, result.where, f"is of the kind {quoted(kind, 40)}, {_NO_OUTLINE}")
     if kind == "brushlabels":
         runs = value["rle"]
         content: Any = np.array(runs.value) if isinstance(runs.value, list) else np.zeros(0)
         if content.dtype != np.int64 or content.ndim != 1 or (content & ~255).any():
             raise runs.wrong("a list of bytes")
         return Shape(label, mask=partial(_patch, content.astype(np.uint8).tobytes(), (height, width), runs.where))
-    raise UserError(
-        f"{result.where} is of the kind {quoted(kind, 40)}, which holds what is around the object too, or has no area: "
-        "draw a polygon or use the brush, or remove it"
-    )
+    raise UserError(f"{result.where} is of the kind {quoted(kind, 40)}, {_NO_OUTLINE}")
 
 
 def _patch(content: bytes, shape: tuple[int, int], where: str, size: tuple[int, int]) -> Patch:

@@ -43,6 +43,7 @@ class Shape:
     parts: tuple[tuple[Ring, ...], ...] = ()
     mask: Callable[[tuple[int, int]], Patch] | None = None
     is_crowd: bool = False  # many objects in one outline: its pixels are ignored, wherever no other shape is
+    refusal: str = ""  # of a box: why it is refused, unless its label is ignored
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,16 @@ def ring(corners: object, where: str) -> Ring:
         corner = quoted(_strangest(points))
         raise UserError(f"{where} has a corner at {corner}, which is far outside any image; mend or remove it")
     return points
+
+
+def box(label: str, corners: object, where: str, refusal: str) -> Shape:
+    """Return what holds an object and what is around it, from its corners [x, y]; it is ignored, like a crowd."""
+    return Shape(label, ((ring(corners, where),),), is_crowd=True, refusal=f"{where} {refusal}")
+
+
+def upright(left: float, top: float, right: float, bottom: float) -> list[tuple[float, float]]:
+    """Return the corners of an upright box."""
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
 
 
 def ellipse(center: Sequence[float] | np.ndarray, radii: Sequence[float] | np.ndarray, angle: float = 0.0) -> Ring:

@@ -8,14 +8,18 @@ import re
 from functools import partial
 from pathlib import PurePosixPath
 
+import numpy as np
+
 from segdla.data.annotations.encoded_png import patch_of_png
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.json_node import Node, may_be, read_json
 from segdla.data.annotations.label_export import Entry, Export, subset_of
-from segdla.data.annotations.shapes import Drawing, Shape, ring
+from segdla.data.annotations.shapes import Drawing, Shape, box, ring, upright
 from segdla.data.labels import Color
 from segdla.errors import UserError, quoted
+
+_NO_OUTLINE = "which holds what is around the object too, or has no area: draw a polygon or a bitmap, or remove it"
 
 
 def recognise(tree: FileTree) -> bool:
@@ -75,7 +79,12 @@ def _shape(one: Node) -> Shape:
         if len(origin) != 2:
             raise one["bitmap"]["origin"].wrong("[x, y]")
         return Shape(label, mask=partial(patch_of_png, data.text(), True, (origin[0], origin[1]), data.where))
-    raise UserError(
-        f"{one.where} is of the kind {quoted(kind, 40)}, which holds what is around the object too, or has no area: "
-        "draw a polygon or a bitmap, or remove it"
-    )
+    refusal = f"is of the kind {quoted(kind, 40)}, {_NO_OUTLINE}"
+    if kind == "rectangle":
+        corners = one["points"]["exterior"]
+        ends = np.array(corners.value)
+        if ends.shape != (2, 2):
+            raise corners.wrong("two points [x, y]")
+        (left, top), (right, bottom) = ends.min(0).tolist(), (ends.max(0) + 1).tolist()  # its last pixel is in it
+        return box(label, upright(left, top, right, bottom), one.where, refusal)
+    raise UserError(f"{one.where} {refusal}")

@@ -16,10 +16,14 @@ import yaml
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames, agree, path_parts
 from segdla.data.annotations.label_export import SPLIT_WORDS, Entry, Export, given
-from segdla.data.annotations.shapes import Drawing, Shape, ring
+from segdla.data.annotations.shapes import Drawing, Shape, box, ring, upright
 from segdla.errors import UserError, quoted
 
 _FARTHEST = 2.0  # a share of a side; more are pixels
+_BOX = (
+    "has 4 numbers, which are a box or a polygon of two points: export polygons (segmentation), for a box holds what "
+    "is around the object too; or remove it"
+)
 
 
 def recognise(tree: FileTree) -> bool:
@@ -155,10 +159,10 @@ def _load(tree: FileTree, name: str, classes: Mapping[int, str], size: tuple[int
         if label not in classes:
             raise UserError(f"{where}: class {label} is none of data.yaml's, {min(classes)} to {max(classes)}; mend it")
         if len(numbers) == 4:
-            raise UserError(
-                f"{where} has 4 numbers, which are a box or a polygon of two points: export polygons (segmentation), "
-                "for a box holds what is around the object too; or remove it"
-            )
+            x, y, width, height = numbers * (size[1], size[0], size[1], size[0])
+            sides = upright(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+            shapes.append(box(classes[label], sides, where, _BOX))
+            continue
         if len(numbers) % 2:
             raise UserError(f"{where} has {len(numbers)} coordinates, but x and y go in pairs; mend it")
         if (np.abs(numbers) > _FARTHEST).any():

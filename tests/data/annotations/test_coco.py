@@ -91,6 +91,21 @@ def test_a_mask_of_cvat_is_an_object_although_it_is_called_a_crowd(export):
     np.testing.assert_array_equal(targets(save(), "coco")["a"], BOX_PIXELS)
 
 
+def test_a_box_of_a_label_that_is_ignored_lies_below_outlines(export):
+    content, save = export
+    sign = {"id": 9, "name": "sign"}
+    content["categories"].append(sign)
+    content["annotations"].append({"image_id": 7, "category_id": 9, "segmentation": [], "bbox": [0, 1, 5, 3]})
+    found = targets(save(), "coco", ignore=["sign"])["a"]
+    np.testing.assert_array_equal(found[:, 1:] > 0, BOX_PIXELS[:, 1:])
+    assert found[:, 0].tolist() == [0, 255, 255, 255, 0, 0]
+    refused = (
+        r"annotations\[2\] has no outline, only a box.*; or ignore all that are labelled so, data.ignore: \[sign\]"
+    )
+    with pytest.raises(UserError, match=refused):
+        annotations(save(), "coco", ("car", "person", "sign"), background="car").read(0)
+
+
 def test_a_crowd_is_ignored(export):
     content, save = export
     content["annotations"][0]["iscrowd"] = 1

@@ -57,6 +57,14 @@ def test_images_of_one_name_in_the_tasks_of_a_project(folder):
     assert not targets(folder, "cvat", subset="val")["a"].any()
 
 
+def test_boxes_of_a_label_that_is_ignored(folder):
+    box = '<box label="sign" xtl="1" ytl="1" xbr="5" ybr="4" z_order="0"></box>'
+    np.testing.assert_array_equal(targets(save(folder, box), "cvat", ignore=["sign"])["a"], 255 * BOX_PIXELS)
+    turned = box.replace('z_order="0"', 'rotation="90"')  # around (3, 2.5): columns 1.5 to 4.5, rows 0.5 to 4.5
+    found = targets(save(folder, turned), "cvat", ignore=["sign"])["a"]
+    assert np.argwhere(found).min(0).tolist() == [0, 1] and np.argwhere(found).max(0).tolist() == [3, 3]
+
+
 def test_masks_of_runs_and_ellipses(folder):
     mask = '<mask label="car" rle="0, 4, 2, 6" left="1" top="1" width="4" height="3" z_order="0"></mask>'
     ellipse = '<ellipse label="person" cx="6.5" cy="4.5" rx="1.6" ry="0.4" z_order="0" rotation="90.0"></ellipse>'

@@ -105,6 +105,14 @@ def test_results_that_are_no_shapes(folder, wrong, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("x", "y", "width", "height", "rotation"), [(1, 1, 4, 3, 0), (5, 1, 3, 4, 90)])
+def test_a_box_of_a_label_that_is_ignored(folder, x, y, width, height, rotation):
+    """It is turned around its upper left corner."""
+    sides = {"x": 12.5 * x, "y": 100 * y / 6, "width": 12.5 * width, "height": 100 * height / 6, "rotation": rotation}
+    save(folder, task("a.png", result("rectanglelabels", "sign", **sides)))
+    np.testing.assert_array_equal(targets(folder, "label_studio", ignore=["sign"])["a"], 255 * BOX_PIXELS)
+
+
 def test_the_file_that_was_uploaded_if_the_data_name_none(folder):
     save(folder, task("https://store/1?signature=2", result(points=PER_CENT)) | {"file_upload": "0a1b2c3d-a.png"})
     np.testing.assert_array_equal(targets(folder, "label_studio")["a"], BOX_PIXELS)

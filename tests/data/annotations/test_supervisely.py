@@ -26,6 +26,9 @@ def polygon(exterior, *interior, label="car"):
     return {"classTitle": label, "geometryType": "polygon", "points": points}
 
 
+RECTANGLE = {"points": {"exterior": [[4, 3], [1, 1]], "interior": []}}
+
+
 def save(root, *objects, size=(6, 8)):
     content = {"size": {"height": size[0], "width": size[1]}, "tags": [], "objects": list(objects)}
     write_json(root / "train" / "ann" / "a.png.json", content)
@@ -52,12 +55,20 @@ def test_polygons_with_holes_and_bitmaps_from_a_folder_and_a_zip(root, tmp_path)
     assert annotations(root, "supervisely", ("car", "person")).classes.palette == ((250, 50, 83), (61, 61, 245))
 
 
+def test_a_box_of_a_label_that_is_ignored(root):
+    """Supervisely's rectangles end with the pixel of their second corner."""
+    save(root, {"classTitle": "sign", "geometryType": "rectangle", **RECTANGLE})
+    found = targets(root, "supervisely", ignore=["sign"], subset="train")["a"]
+    np.testing.assert_array_equal(found, 255 * BOX_PIXELS)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         (polygon(BOX[:2]), "exterior has 2 corners"),
         (bitmap([[1]], [1]), r"origin is \[1\], not \[x, y\]"),
-        ({"classTitle": "car", "geometryType": "rectangle"}, "holds what is around the object too"),
+        ({"classTitle": "car", "geometryType": "rectangle", **RECTANGLE}, "holds what is around the object too"),
+        ({"classTitle": "car", "geometryType": "point"}, "of the kind 'point', which holds what is around"),
         (
             bitmap([[1]], [0, 0]) | {"bitmap": {"data": "aGVsbG8=", "origin": [0, 0]}},
             "data is no mask that can be decoded",

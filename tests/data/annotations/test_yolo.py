@@ -51,6 +51,12 @@ def test_roboflows_folders_and_a_list_of_images(export, tmp_path, key):
     assert list(targets(export, "yolo", subset="train")) == ["a"]
 
 
+def test_a_box_of_a_label_that_is_ignored(export):
+    write_text(export / "labels" / "train" / "a.txt", f"0 {3 / 8} {2.5 / 6} {4 / 8} {3 / 6}\n")
+    found = targets(export, "yolo", ("background", "person"), ignore=["car"], subset="train")["a"]
+    np.testing.assert_array_equal(found, 255 * BOX_PIXELS)
+
+
 def test_an_image_in_several_splits_belongs_to_the_first(export):
     """As in Ultralytics' coco128, which validates on what it trains on; other sets test on what they validate on."""
     write_text(export / "data.yaml", "names: [car, person]\ntrain: images/train\nval: images/val\ntest: images/val\n")
