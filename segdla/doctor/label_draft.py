@@ -106,7 +106,9 @@ def labels_in(items: Sequence[Item], export: Export) -> tuple[list[str], list[st
             continue
         readable.append(item)
         used |= {shape.label for shape in drawing.shapes if not shape.refusal}
-        boxes = {shape.label: shape.refusal for shape in drawing.shapes if shape.refusal} | boxes
+        for shape in drawing.shapes:
+            if shape.refusal:
+                boxes.setdefault(shape.label, shape.refusal)
         if drawing.ground is not None:
             used |= {export.classes[i] for i in np.unique(drawing.ground).tolist() if i < len(export.classes)}
     if boxes and not used - {*export.ignore}:
