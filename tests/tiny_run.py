@@ -4,13 +4,16 @@ import json
 from dataclasses import dataclass
 
 import torch
+from support import photo
 from torch import nn
 
-from segdla.checkpoints.checkpoint import Card, read_checkpoint
+from segdla.checkpoints.checkpoint import Card, read_checkpoint, write_checkpoint
+from segdla.config import parse
 from segdla.data.loader import Batch
 from segdla.data.source import Classes
 from segdla.inference.score_maps import classify
 from segdla.models.dlaseg import DLASeg
+from segdla.models.from_config import build_network
 from segdla.models.ida import DLAUp
 from segdla.training import loop
 from segdla.training.log import RunLog
@@ -61,6 +64,20 @@ def use_small_networks(patch):
     """Let runs build a small network whatever their config says; ``patch`` is a MonkeyPatch."""
     home = "segdla.training.own.from_config.build_network"
     patch.setattr(home, lambda _, num_classes: small_network(num_classes))
+
+
+def with_logits_around_0(run):
+    """Give a run of head sigmoid an untrained network, each of whose logits is now above and now below 0."""
+    checkpoint = read_checkpoint(run / "best.safetensors")
+    number = len(checkpoint.state_dict["classifier.bias"])
+    network = build_network(parse(checkpoint.card.config).model, number).eval()
+    with torch.inference_mode():
+        logits = network.logits(torch.from_numpy(photo(40, 56)).permute(2, 0, 1)[None]).flatten(2)[0]  # (N,hw)
+    with torch.no_grad():
+        network.classifier.weight /= logits.std(1)[:, None, None, None]
+        network.classifier.bias.copy_((network.classifier.bias - logits.median(1).values) / logits.std(1))
+    write_checkpoint(checkpoint.path, network.state_dict(), checkpoint.card)
+    return run
 
 
 def records(run):

@@ -52,6 +52,7 @@ class Card:
             "palette": self.classes.palette,
             "protocol": self.classes.protocol,
             "categories": self.classes.categories,
+            "overlapping": self.classes.overlapping,
             "scores": None if self.scores is None else to_json(self.scores.as_dict()),
             "step": self.step,
             "version": self.version,
@@ -136,6 +137,7 @@ def _classes(values: Mapping[str, Any]) -> Classes:
         tuple((r, g, b) for r, g, b in (bytes(_of_type(color, list)) for color in palette)),
         _of_type(values.get("protocol") or "", str),
         tuple(_of_type(category, str) for category in values.get("categories") or ()),
+        _of_type(values.get("overlapping", False), bool),
     )
 
 

@@ -98,8 +98,10 @@ def main(args: argparse.Namespace) -> int:
         say(f"{trained.origin}: {len(segmenter.classes)} classes, {trained.device}, {trained.machine}")
         classes = segmenter.classes, segmenter.palette
         pictures, polygons = ([kind for kind in args.output_kind if kind in kinds] for kinds in (KINDS, POLYGONS))
+        for kind in ("ids", *polygons) if "ids" in pictures else polygons:
+            trained.classes.require_exclusive(f"--output-kind {kind}")
         labels = label_outputs(args, folder, polygons, segmenter) if polygons else None
-        output = Output(folder, pictures, *classes, not args.no_legend, labels)
+        output = Output(folder, pictures, *classes, not args.no_legend, labels, trained.classes.overlapping)
         distributed.on_main(lambda: output.require_no_overwriting(inputs))
         if labels:
             distributed.on_main(lambda: labels.begin(inputs, args.skip_existing))

@@ -25,7 +25,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--report", action="store_true", help="write a page too, as segdla report does")
     fit = "fit the temperature that makes probabilities fit the labels of the split, and keep it in the checkpoint"
     parser.add_argument("--fit-temperature", action="store_true", help=fit)
-    fit = "fit the threshold of head sigmoid: the one at which the object's IoU is highest; it is kept in the same way"
+    fit = "fit the threshold of head sigmoid: the one at which the class's IoU is highest; it is kept in the same way"
     parser.add_argument("--fit-threshold", action="store_true", help=fit)
     submission = "file to write for the Cityscapes server; call again to continue"
     parser.add_argument("--submission", type=Path, metavar="ZIP", help=submission)
@@ -65,7 +65,8 @@ def main(args: argparse.Namespace) -> int:
             survey = Survey.of(evaluation) if args.report else None
             evaluators = survey.evaluators if survey else []
             evaluators += [TemperatureFit(len(evaluation.source))] if args.fit_temperature else []
-            names, device = evaluation.source.classes.names[1:], evaluation.trained.device
+            classes, device = evaluation.source.classes, evaluation.trained.device
+            names = classes.names if classes.overlapping else classes.names[1:]
             evaluators += [ThresholdFit(names, device)] if args.fit_threshold else []
             scores = evaluation.score([masks.write] if masks else [], evaluators)
             if distributed.is_main():

@@ -8,6 +8,8 @@ from segdla.config.data import ClassNames, Color, FilesConfig, Sample
 from segdla.config.section import PathText, Section
 from segdla.errors import quoted
 
+_MOST_OVERLAPPING = 7  # the bits of a byte, but for the one whose set would mean that the pixel is ignored
+
 
 class AnnotationSplit(Section):
     """The images of one split: all that are labelled, or those of a subset or a list."""
@@ -52,9 +54,10 @@ class AnnotationsConfig(FilesConfig):
     """Other labels and the classes they stand for; several may share a class: {van: car, lorry: car}."""
     ignore: tuple[str, ...] = ()
     """Labels of pixels that are neither trained on nor scored."""
-    overlap: Literal["last", "smaller"] | None = None
+    overlap: Literal["last", "smaller", "keep"] | None = None
     """Which of two shapes a pixel in both belongs to: the one drawn last, or the smaller one. null is last where the
-    format keeps the order of drawing, and else smaller."""
+    format keeps the order of drawing, and else smaller. keep, for model.head sigmoid and up to seven classes: it is of
+    both their classes, and a pixel without a label is of none."""
     colors: tuple[Color, ...] | None = None
     """One RGB colour for each class, to draw predictions in. null is the format's colours, or colours that are easy to
     tell apart."""
@@ -66,6 +69,11 @@ class AnnotationsConfig(FilesConfig):
     """Images to validate on."""
     test: AnnotationSplit | None = None
     """Images to test on."""
+
+    @property
+    def overlapping(self) -> bool:
+        """True if a pixel may be of several classes."""
+        return self.overlap == "keep"
 
     @model_validator(mode="after")
     def _require_consistency(self) -> Self:
@@ -81,6 +89,12 @@ class AnnotationsConfig(FilesConfig):
             raise ValueError(
                 f"ignore names {quoted(twice[0])}, which is a class or in label_map; leave it in one place"
             )
+        if self.overlapping and len(self.classes) > _MOST_OVERLAPPING:
+            raise ValueError(
+                f"overlap: keep is for up to {_MOST_OVERLAPPING} classes, not for {len(self.classes)}; leave some out"
+            )
+        if self.overlapping and self.background is not None:
+            raise ValueError("with overlap: keep a pixel without a label is of no class; leave background out")
         if self.colors is not None and len(self.colors) != len(self.classes):
             raise ValueError(f"{len(self.classes)} classes but {len(self.colors)} colors: give one colour a class")
         if self.sample_range and self.sample_range[0] >= self.sample_range[1]:

@@ -73,7 +73,8 @@ class ModelConfig(Section):
     """How the decoder upsamples: by the paper's transposed convolutions, which learn, or by fixed interpolation."""
     head: HeadName = "softmax"
     """How logits become classes. softmax: a logit for each class, and the largest wins. sigmoid: one logit for two
-    classes, and a pixel is of the second where its probability is above eval.threshold."""
+    classes, and a pixel is of the second where its probability is above eval.threshold; or, with data.overlap: keep,
+    one for each class, which is there or not whatever the others are."""
     weights: PathText | None = None
     """Pretrained weights to start from: imagenet, the best classification weights known for the backbone; timm/NAME or
     timm/NAME.TAG; a file name of the authors, such as dla34-ba72cf86.pth; hf://OWNER/NAME; a run; or a file (.pth or
@@ -95,12 +96,14 @@ class ModelConfig(Section):
         others = "".join(f", {word} {value}" for word, value in chosen.items() if value not in usual)
         return f"{self.network or f'{self.backbone}, output stride {self.output_stride}'}{others}"
 
-    def require_head_for(self, num_classes: int) -> None:
-        """Raise UserError if the head is not for so many classes."""
-        if self.head == "sigmoid" and num_classes != 2:
+    def require_head_for(self, num_classes: int, overlapping: bool) -> None:
+        """Raise UserError if the head is not for so many classes, which overlap or exclude each other."""
+        if overlapping and self.head == "softmax":
+            raise UserError("data.overlap: keep takes model.head: sigmoid; with softmax a pixel is of one class")
+        if self.head == "sigmoid" and num_classes != 2 and not overlapping:
             raise UserError(
-                f"model.head sigmoid is for two classes, of which the second is the object; for {num_classes}, set it "
-                "to softmax"
+                f"model.head sigmoid is for two classes, of which the second is the object, or for classes that may "
+                f"overlap (data.overlap: keep); for {num_classes}, set it to softmax"
             )
 
     @model_validator(mode="after")

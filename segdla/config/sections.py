@@ -149,7 +149,8 @@ class EvalConfig(Section):
     overlap: BelowOne = 0.25
     """Share of a window that its neighbour covers too; there, one fades into the other."""
     boundary_iou: bool = True
-    """Whether to measure the IoU of bands along the outlines too, which costs a few hundredths of the time."""
+    """Whether to measure the IoU of bands along the outlines too, which costs a few hundredths of the time. It is not
+    measured of classes that overlap."""
     boundary_f: bool = False
     """Whether to measure the F-score of outlines too: those within 0.8 % of the image's diagonal are right. It takes
     several milliseconds a class on the processor."""
@@ -159,8 +160,8 @@ class EvalConfig(Section):
     """Divisor of the logits before they become probabilities: above 1, the network is less sure; its classes stay.
     fitted: the one that segdla test --fit-temperature wrote into the checkpoint. null: 1."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Probability above which a pixel is of the object, for head sigmoid. null: the one that segdla test
-    --fit-threshold wrote into the checkpoint, 0.5 without."""
+    """Probability above which a pixel is of the object, for head sigmoid; of each class, if they overlap. null: those
+    that segdla test --fit-threshold wrote into the checkpoint, 0.5 without."""
     low_memory: bool = False
     """Keep the score maps of all scales at the output stride, instead of their sum at full size. The classes are the
     same, in less memory at output strides 4 and 8."""
@@ -199,8 +200,16 @@ class Config(Section):
     @model_validator(mode="after")
     def _require_a_head_that_fits(self) -> Self:
         self.loss.require_terms_of(self.model.head)
+        overlapping = isinstance(self.data, AnnotationsConfig) and self.data.overlapping
         if isinstance(self.data, FolderConfig | AnnotationsConfig):  # the classes of others are known when opened
-            self.model.require_head_for(len(self.data.classes))
+            self.model.require_head_for(len(self.data.classes), overlapping)
+        if overlapping and self.loss.class_weights is not None:
+            raise ValueError("loss.class_weights are for classes of which a pixel has one; leave it out (data.overlap)")
+        if overlapping and (self.eval.boundary_f or self.eval.object_sizes):
+            raise ValueError(
+                "eval.boundary_f and eval.object_sizes are for classes of which a pixel has one; leave them out "
+                "(data.overlap)"
+            )
         if self.eval.threshold is not None and self.model.head == "softmax":
             raise ValueError("eval.threshold is for head sigmoid; leave it out, or set model.head")
         return self

@@ -34,7 +34,7 @@ def count_pixels(
                     raise
                 left_out(error)
                 continue
-            labelled = counts[:num_classes]
+            labelled = source.classes.pixels(counts)
             class_pixels += labelled
             image_pixels += np.where(labelled > 0, counts.sum(), 0)
     return class_pixels, image_pixels

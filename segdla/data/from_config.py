@@ -92,6 +92,7 @@ def _annotations(data: AnnotationsConfig, split: str) -> Source:
         ignore=data.ignore,
         label_map=data.label_map,
         smaller_on_top=None if data.overlap is None else data.overlap == "smaller",
+        overlapping=data.overlapping,
         colors=data.colors,
         subset=files.subset,
         list_file=files.list,

@@ -13,6 +13,9 @@ from segdla.errors import UserError
 IGNORE_INDEX = 255
 """The train id of pixels that are neither trained on nor scored."""
 
+UNLABELLED = 254
+"""The value of pixels of no class that are not to be ignored, where ids of a format or colours are looked up."""
+
 Color = tuple[int, int, int]
 _UNKNOWN = 254  # the entry of a table for every value outside the classes
 _NO_COLOR = 1 << 24  # no real colour packs to this value

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from segdla.data.labels import Color
+from segdla.data.labels import IGNORE_INDEX, UNLABELLED, Color
 from segdla.data.wide_samples import SampleRange
 from segdla.errors import UserError
+
+MOST_OVERLAPPING = 7
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,18 @@ class Classes:
 
     ``protocol`` says which of a data set's incompatible label sets this is. ``categories`` gives each class its group,
     if the data set scores groups too.
+
+    With ``overlapping`` a pixel may be of several classes, or of none. The values of targets and predictions are then
+    sets: bit c says that class c is there, and IGNORE_INDEX, all bits, that nothing is known. A set fits into the byte
+    that a train id takes, so caches, crops, workers and devices treat it as one. For that, at most seven classes may
+    overlap.
     """
 
     names: tuple[str, ...]
     palette: tuple[Color, ...]
     protocol: str = ""
     categories: tuple[str, ...] = ()
+    overlapping: bool = False
 
     def __post_init__(self) -> None:
         # A list would never equal the tuple in a checkpoint.
@@ -35,9 +43,39 @@ class Classes:
             object.__setattr__(self, field, tuple(getattr(self, field)))
         if len(self.names) != len(self.palette):
             raise UserError(f"{len(self.names)} classes have {len(self.palette)} colours; give each class one colour")
+        if self.overlapping and len(self) > MOST_OVERLAPPING:
+            raise UserError(f"{len(self)} classes overlap, and at most {MOST_OVERLAPPING} may; leave some out")
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def num_values(self) -> int:
+        """The number of values that a labelled pixel may have: train ids or, of overlapping classes, sets."""
+        return 1 << len(self) if self.overlapping else len(self)
+
+    def members(self) -> np.ndarray:
+        """Return which classes each value stands for, (num_values,C) int64 of 0 and 1."""
+        if self.overlapping:
+            return np.arange(self.num_values)[:, None] >> np.arange(len(self)) & 1
+        return np.eye(len(self), dtype=np.int64)
+
+    def pixels(self, counts: np.ndarray) -> np.ndarray:
+        """Return the pixels (...,C) of each class from those of each value (...,256)."""
+        return counts[..., : self.num_values] @ self.members()
+
+    def drawn(self, values: np.ndarray) -> np.ndarray:
+        """Return the train ids (H,W) to draw values in: of classes that overlap, the last in their list is on top."""
+        if not self.overlapping:
+            return values
+        table = np.full(256, IGNORE_INDEX, np.uint8)
+        table[: self.num_values] = [value.bit_length() - 1 if value else UNLABELLED for value in range(self.num_values)]
+        return table[values]
+
+    def require_exclusive(self, purpose: str) -> None:
+        """Raise UserError if classes overlap, for which ``purpose`` has no meaning."""
+        if self.overlapping:
+            raise UserError(f"{purpose} is for classes of which each pixel has one, and these overlap (data.overlap)")
 
 
 class UnreadableImageError(UserError):
@@ -105,6 +143,8 @@ class Source(ABC):
     @abstractmethod
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return an RGB image (H,W,3) and its target (H,W) of train ids and ``IGNORE_INDEX``, both uint8.
+
+        Of classes that overlap, it is a target of sets: see ``Classes``.
 
         Raises UserError if the image or its mask can't be read.
         """

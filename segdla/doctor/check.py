@@ -209,8 +209,8 @@ def _summary(num_images: int, pairs: Sequence[_Pair], classes: Classes) -> Split
     mean = (areas * [pair.image.mean for pair in pairs]).sum(0) / total if pairs else np.zeros(3)
     square = (areas * [pair.image.square for pair in pairs]).sum(0) / total if pairs else np.zeros(3)
     counts = np.array([pair.counts for pair in pairs], np.int64).reshape(-1, 256)
-    labelled = counts[:, : len(classes)]
-    pixels = labelled.sum(0)
+    labelled = classes.pixels(counts)
+    pixels, num_labelled = labelled.sum(0), counts[:, : classes.num_values].sum()
     image_pixels = (counts.sum(1)[:, None] * (labelled > 0)).sum(0)
     sizes = Counter(f"{height} x {width}" for height, width in (pair.image.size for pair in pairs))
     return SplitSummary(
@@ -218,9 +218,9 @@ def _summary(num_images: int, pairs: Sequence[_Pair], classes: Classes) -> Split
         sizes=dict(sizes.most_common()),
         mean=(mean / 255).round(4).tolist(),
         std=(np.sqrt(np.maximum(square - mean**2, 0)) / 255).round(4).tolist(),
-        labelled=float(pixels.sum() / total),
+        labelled=float(num_labelled / total),
         pixels=dict(zip(classes.names, pixels.tolist(), strict=True)),
-        shares=dict(zip(classes.names, (pixels / max(1, pixels.sum())).tolist(), strict=True)),
+        shares=dict(zip(classes.names, (pixels / max(1, num_labelled)).tolist(), strict=True)),
         images_with=dict(zip(classes.names, (labelled > 0).sum(0).tolist(), strict=True)),
         median_frequency_weights=[float(f"{weight:.4g}") for weight in median_frequency_weights(pixels, image_pixels)],
         enet_weights=[float(f"{weight:.4g}") for weight in enet_weights(pixels)],

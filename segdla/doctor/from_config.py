@@ -150,6 +150,7 @@ def convert(
         raise UserError(f"{output} exists; choose another --output, or remove it")
     opened = open_labels(source, images, form, unlabelled)
     classes = next(iter(opened.splits.values())).classes
+    classes.require_exclusive("segdla convert")
     own = None if background else background_of(classes.names)
     style = Style(classes, None if own is None else classes.names.index(own), tolerance, min_pixels)
     converting = partial(progress, description="converting")

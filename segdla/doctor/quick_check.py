@@ -34,7 +34,7 @@ def quick_check(source: Source) -> str:
     except UserError as error:
         raise UserError(f"{error} (all that is wrong: segdla check CONFIG)") from error
     present = [name for name, pixels in zip(source.classes.names, counts, strict=False) if pixels]
-    if doubt or not counts[IGNORE_INDEX] or len(present) > 1 or not source.labelled:
+    if doubt or not counts[IGNORE_INDEX] or len(present) > 1 or not source.labelled or source.classes.overlapping:
         return doubt
     return (
         f"the masks looked at, from {source.name(0)} on, hold nothing but {present[0] if present else 'no class'} and "

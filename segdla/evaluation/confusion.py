@@ -34,9 +34,11 @@ class ConfusionMatrix:
     def update(self, images: Tensor, targets: Tensor, prediction: Prediction) -> None:
         """Count a batch, and keep what each image has of each class."""
         for class_ids, target in zip(prediction.class_ids, targets, strict=True):
-            counts = self.count(class_ids, target)[:-1]
-            sums = counts.diagonal(), counts.sum(1), counts[:, :-1].sum(0)
-            self.of_images.append(torch.stack(sums))
+            self.of_images.append(self.by_class(self.count(class_ids, target)[:-1]))
+
+    def by_class(self, counts: Tensor) -> Tensor:
+        """Return hits, truth and predicted pixels (3,C) of each class, from counts (C,C+1) of labelled pixels."""
+        return torch.stack([counts[:, :-1].diagonal(), counts.sum(1), counts[:, :-1].sum(0)])
 
     def count(self, class_ids: Tensor, targets: Tensor) -> Tensor:
         """Count predicted class ids against their targets: integers of one shape, on this matrix's device.
@@ -83,15 +85,13 @@ class ConfusionMatrix:
         Means are over the classes that are in the truth or predicted. Categories are scored too, if there are any:
         there, confusing two classes of one category isn't an error.
         """
-        counts = self.counts[:-1].cpu().double()  # some devices have no double
-        hits = counts[:, :-1].diagonal()
-        truth = counts.sum(1)
-        predicted = counts[:, :-1].sum(0)
+        hits, truth, predicted = self.by_class(self.counts[:-1]).cpu().double()  # some devices have no double
+        counts = self.counts[:-1].cpu().double()
         iou = hits / (truth + predicted - hits)  # 0/0 is NaN: the class is absent
         accuracy = hits / truth
         scores = Scores(
             mean_iou=iou.nanmean().item(),
-            pixel_accuracy=(hits.sum() / counts.sum()).item(),
+            pixel_accuracy=(counts[:, :-1].trace() / counts.sum()).item(),
             mean_accuracy=accuracy.nanmean().item(),
             iou=dict(zip(names, iou.tolist(), strict=True)),
             accuracy=dict(zip(names, accuracy.tolist(), strict=True)),

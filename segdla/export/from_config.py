@@ -11,9 +11,9 @@ from segdla.data.labels import IGNORE_INDEX
 from segdla.data.source import Source
 from segdla.data.subset import evenly_spaced
 from segdla.errors import UserError
-from segdla.evaluation.confusion import ConfusionMatrix
 from segdla.evaluation.count import count_batches
 from segdla.evaluation.evaluator import Prediction
+from segdla.evaluation.set_counts import counts_of
 from segdla.export.formats import FORMATS
 from segdla.export.write import MOST_LOST, Export, Scorer, export, require_unused
 from segdla.inference.from_config import Predictor, head_of
@@ -71,7 +71,7 @@ def _scorer(config: Config, head: Head, images: Source) -> Scorer:
 
     def mean_iou(logits_of: LogitsOf, stride: int) -> float:
         predictor = Predictor(logits_of, stride, config.eval, head=head)
-        confusion = ConfusionMatrix(len(images.classes))
+        confusion = counts_of(images.classes)
         batches = progress(whole_images(config, images, _CPU), "scoring")
         count_batches(lambda batch: Prediction(predictor.class_ids(batch)), batches, [confusion], _CPU)
         return confusion.scores(images.classes.names).mean_iou

@@ -6,11 +6,10 @@ Polygons are in the files that their format has; ``label_outputs.py`` writes the
 import json
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -18,11 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segdla.data.image_writer import write_image, write_palette
+from segdla.data.source import Classes
 from segdla.errors import UserError, one_line
-from segdla.machine.files import partial_path, put_in_place
 from segdla.machine.threads import Background
 from segdla.media.inputs import Input
 from segdla.media.kinds import KINDS, POLYGONS
+from segdla.media.picture_folder import PictureFolder
 from segdla.media.video import VideoWriter
 from segdla.visualize import beside, colorize, legend, tint, tinted_classes, with_legend
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # its import would delay --help
 
 LEGEND = "legend.png"
 _MARK = ".segdla-output"
+_LONGEST_NAME = 100  # characters of a class, in the name of a file
 
 
 def is_output(path: Path) -> bool:
@@ -54,11 +55,12 @@ class Output:
     palette: Sequence[tuple[int, int, int]]
     legend: bool = True
     labels: "LabelOutputs | None" = None  # that are written too
+    overlapping: bool = False  # then class ids are sets of classes
 
     def paths(self, entry: Input) -> dict[str, Path]:
-        """Return the output files of an input by kind; the class ids of a video are a folder."""
+        """Return the output files of an input by kind; masks, and the class ids of a video, are a folder."""
         usual = ".mp4" if entry.is_video else ".png"
-        suffixes = {"ids": ".frames"} if entry.is_video else {}
+        suffixes = {"masks": ""} | ({"ids": ".frames"} if entry.is_video else {})
         paths = {kind: self.folder / kind / f"{entry.name}{suffixes.get(kind, usual)}" for kind in self.kinds}
         return paths | (self.labels.paths(entry) if self.labels else {})
 
@@ -124,9 +126,10 @@ class Output:
 
     def picture(self, kind: str, image: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
         """Draw an image (H,W,3) and its class ids (H,W) as any kind but ids: RGB (H,W,3), side by side wider."""
+        drawn = self._classes.drawn(class_ids)
         if kind == "color":
-            return colorize(class_ids, self.palette)
-        blend = tint(image, class_ids, self.classes, self.palette)
+            return colorize(drawn, self.palette)
+        blend = tint(image, drawn, self.classes, self.palette)
         picture = blend if kind == "overlay" else np.hstack([image, blend])
         if not self.legend:
             return picture
@@ -139,12 +142,25 @@ class Output:
             match kind:
                 case "ids":
                     write_image(path, class_ids)
-                case "color":
+                case "masks":
+                    self._write_masks(path, class_ids)
+                case "color" if not self.overlapping:
                     write_palette(path, class_ids, self.palette)
                 case _ if self.labels and kind in self.labels.kinds:
                     self.labels.write(kind, entry, class_ids)
                 case _:
                     write_image(path, self.picture(kind, image, class_ids))
+
+    def _write_masks(self, folder: Path, class_ids: np.ndarray) -> None:
+        pictures = PictureFolder(folder, r"\d+_.*\.png")
+        for class_id, member in enumerate(self._classes.members().astype(np.uint8).T):
+            name = re.sub(r"[^\w .-]", "_", self.classes[class_id])[:_LONGEST_NAME]
+            pictures.add(f"{class_id}_{name}.png", 255 * member[class_ids])
+        pictures.close(keep=True)
+
+    @cached_property
+    def _classes(self) -> Classes:
+        return Classes(tuple(self.classes), tuple(self.palette), overlapping=self.overlapping)
 
     def write_legend(self) -> None:
         """Write the legend. Raises UserError if it can't be written."""
@@ -159,6 +175,9 @@ class VideoOutput:
     """
 
     def __init__(self, output: Output, entry: Input, rate: float):
+        if "masks" in output.kinds:
+            remedy = "save its frames as images, or choose another --output-kind than masks for it"
+            raise UserError(f"{entry.path} is a video, and masks are of images: {remedy}")
         self._files = [
             _Frames(path) if kind == "ids" else _Video(output, kind, path, rate)
             for kind, path in output.paths(entry).items()
@@ -204,29 +223,13 @@ class _Video:
         self._writer.close(keep)
 
 
-class _Frames:
-    """A folder of numbered PNGs, which has another name until it is closed and then replaces an earlier one.
-
-    Raises UserError if the earlier one holds anything else.
-    """
+class _Frames(PictureFolder):
+    """The class ids of a video's frames, numbered."""
 
     def __init__(self, path: Path):
-        self._path = path
-        foreign = next((file for file in path.glob("*") if not re.fullmatch(r"\d+\.png|\..*", file.name)), None)
-        if foreign is not None:
-            raise UserError(f"{foreign} would be deleted, for {path} is made anew; move it or choose another --output")
-        self._partial = partial_path(path)
+        super().__init__(path, r"\d+\.png")
         self._count = 0
-        shutil.rmtree(self._partial, ignore_errors=True)  # of a process that was killed
 
     def write(self, image: np.ndarray, class_ids: np.ndarray) -> None:
-        write_image(self._partial / f"{self._count:07}.png", class_ids)
+        self.add(f"{self._count:07}.png", class_ids)
         self._count += 1
-
-    def close(self, keep: bool) -> None:
-        try:
-            shutil.rmtree(self._path if keep else self._partial, ignore_errors=True)
-            if keep:
-                put_in_place(self._partial, self._path)
-        except OSError as error:
-            raise UserError(f"cannot write {self._path}: {error.strerror}; choose another place") from error

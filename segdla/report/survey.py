@@ -20,7 +20,8 @@ class Survey:
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> "Survey":
-        """Return evaluators for the classes of an evaluation, on its device."""
+        """Return evaluators for the classes of an evaluation, on its device. Raises UserError if they overlap."""
+        evaluation.source.classes.require_exclusive("a report")
         names, device = evaluation.source.classes.names, evaluation.trained.device
         return cls(Calibration(names, device), ErrorMap(len(names), device), ConfusedImages(len(names), device))
 

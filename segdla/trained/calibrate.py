@@ -23,7 +23,9 @@ def require_own_card(trained: TrainedNetwork, key: Key) -> None:
         raise UserError(f"{origin.path} is not yours to change; copy it, and fit the {key} of the copy")
     if getattr(trained.config.eval, key) is not None:
         raise UserError(f"eval.{key} is what is to be fitted; leave it out")
-    if key == "threshold" and trained.config.model.head == "softmax":
+    if key == "temperature":
+        trained.classes.require_exclusive("a temperature")
+    elif trained.config.model.head == "softmax":
         raise UserError(f"{origin.path} has head softmax, which has no threshold; leave out --fit-threshold")
 
 

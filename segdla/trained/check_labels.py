@@ -64,6 +64,7 @@ def check(
         return check_files(config)
     polygons = None if export is None else PolygonExport(Path(export), to)
     trained = open_trained(model, device)
+    trained.classes.require_exclusive("looking for label errors")
     sources = _sources(config, trained, splits)  # before time is spent
     if polygons is not None:
         polygons.require_fit(trained.classes)

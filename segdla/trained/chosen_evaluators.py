@@ -19,5 +19,7 @@ EVALUATORS: dict[str, Callable[[Source, torch.device], Evaluator]] = {
 
 
 def chosen_evaluators(settings: EvalConfig, source: Source, device: torch.device) -> list[Evaluator]:
-    """Return the evaluators that are switched on, for the images of a source."""
+    """Return the evaluators that are switched on, for a source; none of them is of classes that overlap."""
+    if source.classes.overlapping:
+        return []
     return [evaluator(source, device) for key, evaluator in EVALUATORS.items() if getattr(settings, key)]

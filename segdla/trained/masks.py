@@ -13,10 +13,11 @@ from segdla.errors import UserError
 class Masks:
     """A folder of masks: for each image of a source, ids/NAME.png of class ids and color/NAME.png to look at.
 
-    Raises UserError if they would overwrite each other, or the data set.
+    Raises UserError if they would overwrite each other, or the data set, or classes overlap.
     """
 
     def __init__(self, folder: Path, source: Source):
+        source.classes.require_exclusive("--save-masks")
         self.folder = folder
         self.palette = source.classes.palette
         names = {source.name(i) for i in range(len(source))}

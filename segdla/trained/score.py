@@ -24,6 +24,7 @@ from segdla.evaluation.confusion import ConfusionMatrix
 from segdla.evaluation.count import count_batches
 from segdla.evaluation.evaluator import Evaluator, Prediction
 from segdla.evaluation.scores import Scores
+from segdla.evaluation.set_counts import counts_of
 from segdla.machine import distributed
 from segdla.machine.out_of_memory import answering_out_of_memory
 from segdla.machine.terminal import progress
@@ -147,7 +148,7 @@ class Evaluation:
     ) -> tuple[ConfusionMatrix, list[str]]:
         device, settings = self.trained.device, self.config.eval
         predictor = self.trained.predictor(self.scales, self.flip)
-        confusion = ConfusionMatrix(len(source.classes), device)
+        confusion = counts_of(source.classes, device)
         needs_probabilities = any(evaluator.needs_probabilities for evaluator in evaluators)
         remedy = (
             f"see the images by --window 512 512, or set eval.low_memory=true (now {settings.low_memory}) or a lower "
@@ -201,7 +202,7 @@ def open_evaluation(
         overrides = {**(overrides or {}), "eval.window": window}
     trained = open_trained(checkpoint, device, Path(runs), overrides, as_trained=True, model=model)
     source = open_split(trained.config, split) if source is None else source
-    if source.classes.names != trained.classes.names:
+    if source.classes.names != trained.classes.names or source.classes.overlapping != trained.classes.overlapping:
         raise UserError(
             f"{trained.path} was trained for the classes {', '.join(trained.classes.names)}, but the data "
             f"set has {', '.join(source.classes.names)}; test it on data of its own classes"

@@ -79,7 +79,7 @@ class Segmenter:
     @overload
     def predict(self, image: Images) -> list[Any]: ...
     def predict(self, image: Any) -> Any:
-        """Return the class ids (H,W) uint8 of an image, at its size.
+        """Return the class ids (H,W) uint8 of an image, at its size; of classes that overlap, sets (see ``Classes``).
 
         A list gives a list, a tensor (B,3,H,W) a tensor (B,H,W). Raises UserError if something is not an image.
         """
@@ -92,7 +92,7 @@ class Segmenter:
     @overload
     def probabilities(self, image: Images) -> list[Any]: ...
     def probabilities(self, image: Any) -> Any:
-        """Return probabilities (C,H,W) float32 of an image, at its size; those of a pixel add up to 1.
+        """Return probabilities (C,H,W) float32 of an image; those of a pixel add up to 1, unless classes overlap.
 
         ``predict`` follows from them. Over scales and mirrored images they are averaged as ``eval.merge`` of the run
         says: ``probs`` is the mean, ``logprobs`` and ``logits`` are the normalised geometric mean. A list gives a list,
@@ -130,9 +130,9 @@ class Segmenter:
         if _are_several(image):
             return [self.colorize(one) for one in image]
         if isinstance(image, Tensor):
-            return colorize(self.predict(image).cpu().numpy(), self.palette)
+            return colorize(self.trained.classes.drawn(self.predict(image).cpu().numpy()), self.palette)
         is_ids = isinstance(image, np.ndarray) and image.ndim == 2
-        return colorize(image if is_ids else self.predict(image), self.palette)
+        return colorize(self.trained.classes.drawn(image if is_ids else self.predict(image)), self.palette)
 
     def export(
         self, path: str | os.PathLike[str], *, int8: bool = False, num_images: int = 20, max_drop: float = 2.0

@@ -13,9 +13,9 @@ from torch import Tensor
 from segdla.checkpoints.checkpoint import BEST, Card, write_checkpoint
 from segdla.data.loader import Batch
 from segdla.errors import UserError
-from segdla.evaluation.confusion import ConfusionMatrix
 from segdla.evaluation.count import count_batches
 from segdla.evaluation.evaluator import Prediction
+from segdla.evaluation.set_counts import counts_of
 from segdla.machine import distributed
 from segdla.machine.terminal import say
 from segdla.training.log import RunLog
@@ -202,13 +202,14 @@ def validate(
         count += len(batch.images)
         if count * _NUM_SAMPLES > len(samples) * images.num_images:  # from all over the set: neighbours look alike
             image = batch.images[0].permute(1, 2, 0).numpy()
-            samples.append((image, batch.targets[0].numpy(), prediction[0].numpy()))
+            target, seen = (card.classes.drawn(values[0].numpy()) for values in (batch.targets, prediction))
+            samples.append((image, target, seen))
 
     network = training.candidate.eval()
     search_fastest(False)
     distributed.share_buffers(network)
     classes = card.classes
-    confusion = ConfusionMatrix(len(classes), plan.device)
+    confusion = counts_of(classes, plan.device)
     keep_samples = sample if log is not None else None
     count_batches(lambda batch: Prediction(class_ids(batch)), images, [confusion], plan.device, keep_samples)
     scores = confusion.scores(classes.names, split="val", protocol=classes.protocol)

@@ -73,3 +73,34 @@ def test_numbers_have_limits_that_are_named(key, value, limit):
 def test_arguments_of_transforms_are_what_a_dump_can_hold(argument):
     with pytest.raises(UserError, match=r"'data\.augment\.transforms': arguments are finite numbers"):
         parse({"data": {"dataset": "scenes", "augment": {"transforms": [{"Blur": {"p": argument}}]}}})
+
+
+OVERLAPPING = {
+    "data": {
+        "dataset": "annotations",
+        "format": "coco",
+        "labels": "x",
+        "classes": ["a", "b", "c"],
+        "overlap": "keep",
+        "train": {},
+        "val": {},
+    },
+    "model": {"head": "sigmoid"},
+}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ({"model.head": "softmax"}, "data.overlap: keep takes model.head: sigmoid"),
+        ({"data.overlap": "last"}, "model.head sigmoid is for two classes, .* or for classes that may overlap"),
+        ({"data.background": "a"}, "a pixel without a label is of no class; leave background out"),
+        ({"data.classes": list("abcdefgh")}, "overlap: keep is for up to 7 classes, not for 8"),
+        ({"loss.class_weights": "enet"}, "loss.class_weights are for classes of which a pixel has one"),
+        ({"eval.boundary_f": True}, "eval.boundary_f and eval.object_sizes are for classes of which a pixel has one"),
+    ],
+)
+def test_rules_for_classes_that_overlap(override, message):
+    parse(OVERLAPPING)
+    with pytest.raises(UserError, match=message):
+        parse(OVERLAPPING, override)

@@ -57,3 +57,20 @@ def test_classes_are_tuples_with_a_colour_each():
 def test_errors_travel_from_loader_workers():
     error = pickle.loads(pickle.dumps(UnreadableMaskError("m.png is empty")))
     assert isinstance(error, UserError) and str(error) == "m.png is empty"
+
+
+def test_values_of_overlapping_classes_are_sets():
+    a, b = ("a", "b"), ((1, 2, 3), (4, 5, 6))
+    exclusive, overlapping = Classes(a, b), Classes(a, b, overlapping=True)
+    counts = np.zeros(256, np.int64)
+    counts[[0, 1, 2, 3, 255]] = 1, 10, 100, 1000, 5
+    assert exclusive.pixels(counts).tolist() == [1, 10]
+    assert overlapping.pixels(counts).tolist() == [1010, 1100]
+    values = np.array([[0, 1, 2, 3, 255]], np.uint8)
+    assert exclusive.drawn(values) is values
+    assert overlapping.drawn(values).tolist() == [[254, 0, 1, 1, 255]]  # none, and the last on top
+    exclusive.require_exclusive("a report")
+    with pytest.raises(UserError, match=r"a report is for classes of which each pixel has one, and these overlap"):
+        overlapping.require_exclusive("a report")
+    with pytest.raises(UserError, match="8 classes overlap, and at most 7 may"):
+        Classes(tuple("abcdefgh"), ((0, 0, 0),) * 8, overlapping=True)

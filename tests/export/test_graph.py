@@ -8,9 +8,8 @@ from torch import nn
 from segdla.errors import UserError
 from segdla.export import onnx_file, torch_file
 from segdla.export.formats import FORMATS, open_file, write_file
-from segdla.export.graph import Graph, any_size
 from segdla.export.verify import differences, pictures
-from segdla.inference.head import Sigmoid
+from segdla.inference.head import Overlapping, Sigmoid
 from segdla.models.dlaseg import DLASeg, at_image_size
 from segdla.models.ida import DLAUp
 from segdla.models.nodes import AttentionNode, DeformableNode
@@ -84,14 +83,23 @@ def test_openvino_names_what_it_lacks(card, tmp_path, monkeypatch):
         FORMATS["openvino"].write(None, "{}", tmp_path / "network.xml", None)
 
 
-def test_head_sigmoid_decides_in_the_file_by_its_threshold():
+@pytest.mark.parametrize("num_logits", [1, 3], ids=["an object", "classes that overlap"])
+def test_head_sigmoid_decides_in_the_file_by_its_thresholds(num_logits, card, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason='exporting takes the extra: pip install "segdla[onnx]"')
     torch.manual_seed(0)
-    one_logit = DLASeg(TwoLevels(), DLAUp(TwoLevels.channels, TwoLevels.strides), 1, (0.5,) * 3, (0.25,) * 3).eval()
+    decoder = DLAUp(TwoLevels.channels, TwoLevels.strides)
+    network = DLASeg(TwoLevels(), decoder, num_logits, (0.5,) * 3, (0.25,) * 3).eval()
     (image,) = pictures([(20, 31)])
     with torch.no_grad():
-        probabilities = at_image_size(one_logit.logits(image), one_logit.output_stride, (20, 31)).sigmoid()
-        threshold = probabilities.median().item()
-        _, ids = any_size(Graph(one_logit, Sigmoid(threshold))).module()(image)
-    clear = (probabilities[:, 0] - threshold).abs() > 1e-6
-    assert ids.dtype == torch.uint8 and 0.3 < ids.float().mean() < 0.7
-    assert torch.equal(ids[clear], (probabilities[:, 0] > threshold).to(torch.uint8)[clear])
+        probabilities = at_image_size(network.logits(image), network.output_stride, (20, 31)).sigmoid()
+    thresholds = probabilities.flatten(2).median(2).values[0].tolist()
+    head = Sigmoid(*thresholds) if num_logits == 1 else Overlapping(tuple(thresholds))
+    path = tmp_path / "a.onnx"
+    write_file(network, card, path, "onnx", head=head)
+    (values,) = onnxruntime.InferenceSession(path).run(["prediction"], {"images": image.numpy()})
+    assert values.dtype == np.uint8
+    for bit, threshold in enumerate(thresholds):
+        clear = (probabilities[:, bit] - threshold).abs() > 1e-5
+        there = torch.from_numpy(values >> bit & 1)
+        assert 0.3 < there.float().mean() < 0.7
+        assert torch.equal(there[clear], (probabilities[:, bit] > threshold).to(torch.uint8)[clear])

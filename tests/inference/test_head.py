@@ -8,7 +8,7 @@ from segdla.config import EvalConfig, parse
 from segdla.data.source import Classes
 from segdla.errors import UserError
 from segdla.inference.from_config import Predictor, head_of, num_logits
-from segdla.inference.head import SOFTMAX, Sigmoid
+from segdla.inference.head import SOFTMAX, Overlapping, Sigmoid
 
 TWO = Classes(("ground", "thing"), ((0, 0, 0), (255, 0, 0)))
 IMAGES = torch.randint(0, 256, (2, 3, 70, 106), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -80,3 +80,37 @@ def test_the_number_of_logits_follows_from_head_and_classes():
     assert [num_logits(config(model_head="softmax"), classes) for classes in (TWO, three)] == [2, 3]
     with pytest.raises(UserError, match=r"model.head sigmoid is for two classes, .* for 3, set it to softmax"):
         num_logits(config(), three)
+
+
+def three_logits(images):
+    return torch.cat([one_logit(images), -one_logit(images) / 2, one_logit(images.flip(1))], 1)
+
+
+@pytest.mark.parametrize("way", EVERY_WAY, ids=str)
+def test_classes_that_overlap_are_predicted_each_as_if_alone(way):
+    merge, window, scales, mirrored, low_memory = way
+    rest = 4, EvalConfig(merge=merge, window=window, low_memory=low_memory), scales, mirrored, 1.3
+    thresholds = (0.5, 0.4, 0.6)
+    together = Predictor(three_logits, *rest, Overlapping(thresholds))
+    sets, probabilities = together.both(IMAGES)
+    assert sets.dtype == torch.uint8 and len(sets.unique()) > 4
+    doubts = []
+    for bit, threshold in enumerate(thresholds):
+        alone = Predictor(lambda images, bit=bit: three_logits(images)[:, bit : bit + 1], *rest, Sigmoid(threshold))
+        ids, both = alone.both(IMAGES)
+        torch.testing.assert_close(probabilities[:, bit], both[:, 1])
+        assert ((sets >> bit & 1) != ids).sum() <= 2  # sums of batches of another size are rounded otherwise
+        doubts.append(torch.where((sets >> bit & 1) == 1, probabilities[:, bit], 1 - probabilities[:, bit]))
+    same, confidence = together.ids_and_confidence(IMAGES).unbind(1)
+    assert torch.equal(same, sets.float())
+    torch.testing.assert_close(confidence, torch.stack(doubts).amin(0))
+
+
+def test_classes_that_overlap_have_a_threshold_each():
+    overlapping = Classes(("a", "b", "c"), ((0, 0, 0),) * 3, overlapping=True)
+    assert num_logits(config(), overlapping) == 3
+    assert head_of(config(), overlapping) == Overlapping((0.5, 0.5, 0.5))
+    assert head_of(config(), overlapping, (0.2, 0.3, 0.4)) == Overlapping((0.2, 0.3, 0.4))
+    assert head_of(config(eval_threshold=0.9), overlapping, (0.2, 0.3, 0.4)) == Overlapping((0.9, 0.9, 0.9))
+    with pytest.raises(UserError, match=r"data.overlap: keep takes model.head: sigmoid"):
+        num_logits(config(model_head="softmax"), overlapping)

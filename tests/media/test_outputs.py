@@ -18,12 +18,13 @@ NAMES = ("sky", "road", "car")
 PALETTE = ((10, 20, 30), (200, 0, 0), (0, 0, 250))
 IMAGE = photo(60, 91)
 IDS = np.indices((60, 91)).sum(0).astype(np.uint8) % 3
+OF_VIDEOS_TOO = tuple(kind for kind in KINDS if kind != "masks")
 STILL, FILM = Input("x/a.jpg", "sub/a b"), Input("x/ü.avi", "ü")
 
 
 @pytest.fixture
 def output(tmp_path):
-    return Output(tmp_path, tuple(KINDS), NAMES, PALETTE)
+    return Output(tmp_path, OF_VIDEOS_TOO, NAMES, PALETTE)
 
 
 def test_each_kind_is_what_it_says(output, tmp_path):
@@ -66,7 +67,7 @@ def test_a_legend_takes_no_other_files_place(output, tmp_path):
 
 def test_the_background_is_coloured_but_not_in_overlays(tmp_path):
     names = ("background", *NAMES[1:])
-    output = Output(tmp_path, tuple(KINDS), names, PALETTE)
+    output = Output(tmp_path, OF_VIDEOS_TOO, names, PALETTE)
     overlay, pair = (output.picture(kind, IMAGE, np.zeros_like(IDS)) for kind in ("overlay", "side-by-side"))
     np.testing.assert_array_equal(overlay, IMAGE)
     np.testing.assert_array_equal(pair[:60, 91 : 2 * 91], IMAGE)
@@ -75,7 +76,7 @@ def test_the_background_is_coloured_but_not_in_overlays(tmp_path):
 
 
 def test_without_a_legend(tmp_path):
-    plain = Output(tmp_path, tuple(KINDS), NAMES, PALETTE, legend=False)
+    plain = Output(tmp_path, OF_VIDEOS_TOO, NAMES, PALETTE, legend=False)
     assert plain.picture("side-by-side", IMAGE, IDS).shape == (60, 2 * 91, 3)
 
 
@@ -139,3 +140,21 @@ def test_a_folder_that_can_not_be_written(output, tmp_path):
     (tmp_path / "overlay").touch()
     with pytest.raises(UserError, match="cannot write"), VideoOutput(output, FILM, 25) as writing:
         writing.write(IMAGE, IDS)
+
+
+def test_masks_are_one_picture_a_class(tmp_path):
+    exclusive = Output(tmp_path, ("masks",), ("sky", "a/b", "car"), PALETTE)
+    exclusive.write(STILL, IMAGE, IDS)
+    folder = exclusive.paths(STILL)["masks"]
+    assert sorted(path.name for path in folder.iterdir()) == ["0_sky.png", "1_a_b.png", "2_car.png"]
+    np.testing.assert_array_equal(read_mask(folder / "2_car.png"), 255 * (IDS == 2))
+    with pytest.raises(UserError, match=r"ü.avi is a video, and masks are of images: save its frames as images"):
+        VideoOutput(exclusive, FILM, 25)
+    again = Output(tmp_path, ("masks", "color"), NAMES[:2], PALETTE[:2], overlapping=True)
+    sets = np.indices((60, 91)).sum(0).astype(np.uint8) % 4
+    again.write(STILL, IMAGE, sets)  # in place of the others
+    assert sorted(path.name for path in folder.iterdir()) == ["0_sky.png", "1_road.png"]
+    np.testing.assert_array_equal(read_mask(folder / "0_sky.png"), 255 * (sets % 2))
+    np.testing.assert_array_equal(read_mask(folder / "1_road.png"), 255 * (sets // 2))
+    colors = np.array([(0, 0, 0), *PALETTE[:2], PALETTE[1]], np.uint8)  # the last class is on top
+    np.testing.assert_array_equal(read_image(again.paths(STILL)["color"]), colors[sets])

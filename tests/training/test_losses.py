@@ -175,3 +175,13 @@ def test_dice_of_one_logit_is_of_the_object_alone():
     # Probabilities of 1/2 at four pixels meet two true ones: 2 x 1 / (2 + 2).
     assert binary_dice(logits, targets).item() == pytest.approx(1 / 2)
     assert binary_dice(2 * CERTAIN * (targets[:, None] - 0.5).clamp(-1, 1), targets).item() == pytest.approx(0)
+
+
+@pytest.mark.parametrize("loss", OF_SIGMOID)
+def test_the_loss_of_sets_is_the_mean_over_their_classes(logits, loss):
+    sets = torch.randint(0, 16, (2, 9, 11))
+    sets[0, :2] = IGNORE_INDEX
+    alone = [
+        loss(logits[:, bit : bit + 1], (sets >> bit & 1).where(sets != IGNORE_INDEX, IGNORE_INDEX)) for bit in range(4)
+    ]
+    torch.testing.assert_close(loss(logits, sets), torch.stack(alone).mean())

@@ -10,10 +10,10 @@ import numpy as np
 
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.label_export import Entry
-from segdla.data.annotations.rasterize import draw
-from segdla.data.annotations.shapes import UNLABELLED, Shape
+from segdla.data.annotations.rasterize import draw, unite
+from segdla.data.annotations.shapes import Shape
 from segdla.data.images import decode_image, decoded_size
-from segdla.data.labels import IGNORE_INDEX
+from segdla.data.labels import IGNORE_INDEX, UNLABELLED
 from segdla.data.pair_source import unique_names
 from segdla.data.source import (
     Classes,
@@ -43,12 +43,13 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules by which labels become train ids."""
+    """The rules by which labels become train ids or, where they are to be kept when they overlap, sets of classes."""
 
-    ids: Mapping[str, int]  # train ids, or IGNORE_INDEX, by label
-    rest: int  # the train id, or IGNORE_INDEX, of pixels without a label
+    ids: Mapping[str, int]  # train ids, sets of one class each, or IGNORE_INDEX, by label
+    rest: int  # the same of pixels without a label
     smaller_on_top: bool
     ground: tuple[str, ...]  # labels by their ids in a drawing's ground
+    overlapping: bool = False
 
 
 class AnnotationSource(Source):
@@ -143,7 +144,10 @@ class AnnotationSource(Source):
                     f"of data.classes ({quoted(list(self.classes.names), 80)}); add it there, or to data.ignore"
                 )
             self._require_outlines(drawing.shapes)
-            draw(ground, drawing.shapes, self.rules.ids, self.rules.smaller_on_top)
+            if self.rules.overlapping:
+                unite(ground, drawing.shapes, self.rules.ids)
+            else:
+                draw(ground, drawing.shapes, self.rules.ids, self.rules.smaller_on_top)
         except (SizesDifferError, UnknownLabelsError):
             raise
         except UserError as error:

@@ -16,9 +16,9 @@ from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.json_node import Node, is_panoptic, read_json
 from segdla.data.annotations.label_export import Entry, Export, refused, subset_of
-from segdla.data.annotations.shapes import UNLABELLED, Drawing
+from segdla.data.annotations.shapes import Drawing
 from segdla.data.images import decode_stored_mask
-from segdla.data.labels import IGNORE_INDEX, Color, packed_colors
+from segdla.data.labels import IGNORE_INDEX, UNLABELLED, Color, packed_colors
 from segdla.errors import UserError, one_line
 
 _MOST_CATEGORIES = 253

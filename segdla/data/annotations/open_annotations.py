@@ -28,6 +28,7 @@ def annotations(
     ignore: Sequence[str] = (),
     label_map: Mapping[str, str] | None = None,
     smaller_on_top: bool | None = None,
+    overlapping: bool = False,
     colors: Sequence[Color] | None = None,
     subset: str | None = None,
     list_file: str | Path | None = None,
@@ -38,8 +39,9 @@ def annotations(
     images: where the images are; None stands for where the labels are. names: the classes; ``label_map`` gives other
     labels the class that they stand for, and ``ignore`` lists labels that stand for none. background: the class of
     pixels without a label; None ignores them. smaller_on_top: draw smaller shapes over larger ones, not in the format's
-    order; None leaves that to the format. subset: the part of the images that the format names so. list_file: names of
-    the images to take, one a line.
+    order; None leaves that to the format. overlapping: keep all labels of a pixel, as a set of classes; a pixel without
+    a label is then of none. subset: the part of the images that the format names so. list_file: names of the images to
+    take, one a line.
 
     Raises UserError if the labels can't be read.
     """
@@ -58,18 +60,20 @@ def annotations(
         for image, number in times.items()
         if number > 1
     ]
-    ids = {name: i for i, name in enumerate(names)}
+    ids = {name: 1 << i if overlapping else i for i, name in enumerate(names)}
     ids |= {label: ids[name] for label, name in (label_map or {}).items()}
     ids |= dict.fromkeys([*export.ignore, *ignore], IGNORE_INDEX)
     rules = Rules(
         ids,
-        IGNORE_INDEX if background is None else ids[background],
+        0 if overlapping else IGNORE_INDEX if background is None else ids[background],
         export.smaller_on_top if smaller_on_top is None else smaller_on_top,
         tuple(export.classes),
+        overlapping,
     )
     palette = colors or _palette(names, export, background)
     items = [Item(found.tree, tree, entry) for entry in entries if times[entry.image] == 1]
-    return AnnotationSource(items, Classes(tuple(names), tuple(palette)), rules, problems, sample_range)
+    classes = Classes(tuple(names), tuple(palette), overlapping=overlapping)
+    return AnnotationSource(items, classes, rules, problems, sample_range)
 
 
 def recognise(labels: Path) -> str:

@@ -23,32 +23,59 @@ class Spans(NamedTuple):
     ends: np.ndarray  # (N,) int64, behind the last pixel
 
 
+_Region = tuple[Sequence[Spans], Patch | None]
+
+
 def draw(target: np.ndarray, shapes: Sequence[Shape], ids: Mapping[str, int], smaller_on_top: bool) -> None:
     """Draw shapes into a target (H,W) uint8 by the ids of their labels, each over those before it.
 
     With ``smaller_on_top``, the order is by falling area instead, and equal areas keep theirs. Crowds are ignored, and
     lie below all other shapes.
     """
-    size = (target.shape[0], target.shape[1])
+    regions = _regions(shapes, (target.shape[0], target.shape[1]))
+    order = sorted(range(len(shapes)), key=lambda i: -_area(*regions[i])) if smaller_on_top else range(len(shapes))
+    for i in sorted(order, key=lambda i: not shapes[i].is_crowd):
+        _fill(target, regions[i], IGNORE_INDEX if shapes[i].is_crowd else ids[shapes[i].label])
+
+
+def unite(target: np.ndarray, shapes: Sequence[Shape], sets: Mapping[str, int]) -> None:
+    """Add shapes to the sets of classes in a target (H,W) uint8: to a pixel of several shapes, all of their classes.
+
+    ``sets`` has the bit of each label. Crowds and labels that are ignored set all bits, so that their pixels are
+    ignored whatever else is there.
+    """
+    values = [IGNORE_INDEX if shape.is_crowd else sets[shape.label] for shape in shapes]
+    regions = _regions(shapes, (target.shape[0], target.shape[1]))
+    for value in dict.fromkeys(values):
+        plane = np.zeros_like(target)
+        for region, own in zip(regions, values, strict=True):
+            if own == value:
+                _fill(plane, region, value)
+        target |= plane
+
+
+def _regions(shapes: Sequence[Shape], size: tuple[int, int]) -> list[_Region]:
+    """Return the pixels of each shape in an image of (height, width)."""
     spans = spans_of_parts([part for shape in shapes for part in shape.parts], size)
     bounds = np.cumsum([0, *(len(shape.parts) for shape in shapes)]).tolist()
-    regions = [
+    return [
         (spans[a:b], None if shape.mask is None else shape.mask(size))
         for shape, a, b in zip(shapes, bounds, bounds[1:], strict=False)
     ]
-    order = sorted(range(len(shapes)), key=lambda i: -_area(*regions[i])) if smaller_on_top else range(len(shapes))
+
+
+def _fill(target: np.ndarray, region: _Region, value: int) -> None:
+    """Write a value into a region of a target (H,W) uint8."""
+    of_parts, patch = region
     row_by_row = target.reshape(-1).data  # writing a slice of a memoryview takes half as long as one of an array
-    for i in sorted(order, key=lambda i: not shapes[i].is_crowd):
-        train_id = IGNORE_INDEX if shapes[i].is_crowd else ids[shapes[i].label]
-        of_parts, patch = regions[i]
-        fill = memoryview(bytes([train_id]) * size[1])
-        for part in of_parts:
-            for start, end in zip(part.starts.tolist(), part.ends.tolist(), strict=True):
-                row_by_row[start:end] = fill[: end - start]
-        if patch is not None:
-            height, width = patch.mask.shape
-            view = target[patch.top : patch.top + height, patch.left : patch.left + width]
-            np.copyto(view, np.uint8(train_id), where=patch.mask)
+    fill = memoryview(bytes([value]) * target.shape[1])
+    for part in of_parts:
+        for start, end in zip(part.starts.tolist(), part.ends.tolist(), strict=True):
+            row_by_row[start:end] = fill[: end - start]
+    if patch is not None:
+        height, width = patch.mask.shape
+        view = target[patch.top : patch.top + height, patch.left : patch.left + width]
+        np.copyto(view, np.uint8(value), where=patch.mask)
 
 
 def spans_of_parts(parts: Sequence[_Part], size: tuple[int, int]) -> list[Spans]:

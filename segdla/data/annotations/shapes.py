@@ -16,9 +16,6 @@ from segdla.errors import UserError, quoted
 _FARTHEST = 1e7  # a coordinate, in pixels
 _CORNERS = 90  # of an ellipse
 
-UNLABELLED = 254
-"""The value in a drawing's ground of a pixel without a label; IGNORE_INDEX is one that is to be ignored."""
-
 Ring = np.ndarray
 """The corners (N,2) float64 of a closed outline, as (x, y); the last is joined to the first."""
 

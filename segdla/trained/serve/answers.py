@@ -85,6 +85,7 @@ class Answering:
     """A segmenter and the looks of its pictures."""
 
     def __init__(self, segmenter: Segmenter):
+        segmenter.trained.classes.require_exclusive("segdla serve")
         self.segmenter = segmenter
         self.names = [one_line(name) for name in segmenter.classes]  # names may hold control characters
         self.sample_range = segmenter.trained.config.sample_range

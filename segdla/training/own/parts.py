@@ -58,17 +58,18 @@ def require_usable(split: str, source: Source) -> None:
     sample = evenly_spaced(source, _PAIRS)
     for index in range(len(sample)):
         image, target = sample.read(index)
-        name, num_classes = f"{sample.name(index)} of source[{split!r}]", len(source.classes)
+        name, number = f"{sample.name(index)} of source[{split!r}]", source.classes.num_values
         if not (image.dtype == target.dtype == np.uint8 and image.shape == (*target.shape, 3)):
             raise UserError(
                 f"{name} is an image {image.dtype} {image.shape} with a target {target.dtype} {target.shape}; give "
                 "uint8 (H, W, 3) and uint8 (H, W)"
             )
-        strangers = np.setdiff1d(target, [*range(num_classes), IGNORE_INDEX])
+        strangers = np.setdiff1d(target, [*range(number), IGNORE_INDEX])
         if len(strangers):
+            one, all_of_them = ("set", "sets") if source.classes.overlapping else ("train id", "ids")
             raise UserError(
-                f"{name} has the train id {strangers[0]} in its target; {num_classes} classes have the ids 0 to "
-                f"{num_classes - 1}, and {IGNORE_INDEX} is ignored"
+                f"{name} has the {one} {strangers[0]} in its target; {len(source.classes)} classes have the "
+                f"{all_of_them} 0 to {number - 1}, and {IGNORE_INDEX} is ignored"
             )
 
 
