@@ -333,7 +333,7 @@ def test_debug_shows_the_traceback(tool):
 def test_a_network_is_measured(tool, tmp_path, capfd):
     words = ("--size", 32, 48, "--seconds", 0, "--backends", "eager", "--device", "cpu", "--json", tmp_path / "x.json")
     assert tool("benchmark")(ROOT / "configs" / "quickstart.yaml", *words) == 0
-    assert "1.85 M parameters" in capfd.readouterr().out
+    assert "1.48 M parameters" in capfd.readouterr().out
     assert set(json.loads((tmp_path / "x.json").read_text())["backends"]) == {"eager fp32"}
 
 

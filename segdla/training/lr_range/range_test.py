@@ -22,7 +22,7 @@ _SMOOTHING = 0.9  # of the moving average over losses
 _SETTLED = 10  # steps after which the average says something
 _DIVERGED = 2.0  # times the loss at the start
 _LEAST_FALL = 0.02  # of the loss at the start: less is noise
-# Of the fall, done at the proposed rate. Searches had found 0.008 for configs/quickstart.yaml and 0.004 for CamVid's
+# Of the fall, done at the proposed rate. Searches had found 0.008 for the first quickstart.yaml and 0.004 for CamVid's
 # compact network on processors; this gives 0.0091 and 0.0056, the steepest point 0.00067 for the former.
 _FALLEN = 0.8
 
