@@ -127,7 +127,7 @@ def test_the_range_of_samples_is_the_one_of_training(tool, tmp_path, checkpoint)
 
 def test_an_unknown_kind(fails):
     output = fails("predict", "x", "--output-kind", "ids,colour")
-    assert "'colour' is none of ids, color, overlay, side-by-side" in output
+    assert "'colour' is none of ids, color, masks, overlay, side-by-side" in output
 
 
 def test_under_torchrun_each_input_is_done_once(tmp_path, checkpoint):
