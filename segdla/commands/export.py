@@ -29,12 +29,12 @@ def main(args: argparse.Namespace) -> int:
 
     from segdla.checkpoints.checkpoint import read_checkpoint
     from segdla.checkpoints.find import find_checkpoint
+    from segdla.checkpoints.from_config import restored
     from segdla.config import parse, parse_overrides
     from segdla.evaluation.table import percent
     from segdla.export.formats import FORMATS
     from segdla.export.from_config import export_network
     from segdla.export.verify import difference_table
-    from segdla.trained.open import restored
 
     if args.format not in FORMATS:
         raise UserError(f"--format {quoted(args.format)}: choose one of {', '.join(FORMATS)}")

@@ -12,6 +12,7 @@ import torch
 
 from segdla.checkpoints.checkpoint import Card, read_checkpoint
 from segdla.checkpoints.find import find_checkpoint
+from segdla.checkpoints.from_config import restored
 from segdla.config import Config, EvalConfig, find_config, load_config, parse
 from segdla.data.from_config import open_split
 from segdla.data.source import Classes
@@ -26,7 +27,6 @@ from segdla.machine.terminal import say
 from segdla.models.dlaseg import DLASeg
 from segdla.models.fold import folded, for_prediction
 from segdla.models.from_config import build_network
-from segdla.trained.open import restored
 
 BACKENDS = {  # the runtimes that ``segdla benchmark`` measures, and the packages that each needs
     "eager": (),

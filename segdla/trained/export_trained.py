@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from segdla.checkpoints.checkpoint import read_checkpoint
+from segdla.checkpoints.from_config import restored
 from segdla.errors import UserError
 from segdla.export.formats import FORMATS
 from segdla.export.from_config import export_network
 from segdla.export.write import Export
-from segdla.trained.open import TrainedNetwork, restored
+from segdla.trained.open import TrainedNetwork
 
 
 def export_trained(

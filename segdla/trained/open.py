@@ -9,20 +9,19 @@ from typing import Any, Literal
 
 import torch
 
-from segdla.checkpoints.checkpoint import Card, Checkpoint, read_checkpoint
+from segdla.checkpoints.checkpoint import Card, read_checkpoint
 from segdla.checkpoints.find import Found, find_checkpoint
+from segdla.checkpoints.from_config import restored
 from segdla.config import Config, parse
 from segdla.data.source import Classes
 from segdla.errors import UserError
 from segdla.export.formats import is_exported, open_file
-from segdla.inference.from_config import Predictor, head_of, num_logits
+from segdla.inference.from_config import Predictor, head_of
 from segdla.inference.head import Head
 from segdla.inference.predictors import LogitsOf
 from segdla.machine.device import Machine, choose_device, compiled, in_precision, start
 from segdla.models.dlaseg import DLASeg
 from segdla.models.fold import folded, for_prediction
-from segdla.models.from_config import build_network, memory_format
-from segdla.models.weights import load_weights
 
 WindowSetting = tuple[int, int] | Literal["auto", "whole"]
 """(height, width) of overlapping windows; ``whole``: no windows; ``auto``: windows for large images only."""
@@ -120,17 +119,6 @@ def open_trained(
     logits_of = in_precision(forward, machine.device, machine.precision)
     stride, card = network.output_stride, content.card
     return TrainedNetwork(logits_of, stride, config, card, origin, machine, overrides, network, model)
-
-
-def restored(checkpoint: Checkpoint, config: Config, device: torch.device, model: DLASeg | None = None) -> DLASeg:
-    """Return a checkpoint's network, in evaluation mode, laid out in memory as it was in training.
-
-    Raises UserError if the weights don't fit.
-    """
-    classes = checkpoint.card.classes
-    network = build_network(config.model, num_logits(config, classes)) if model is None else model
-    load_weights(network, checkpoint.state_dict, str(checkpoint.path))
-    return network.to(device).to(memory_format=memory_format(config.train.channels_last)).eval()
 
 
 def _open_exported(origin: Found, device: torch.device, overrides: Mapping[str, Any]) -> TrainedNetwork:

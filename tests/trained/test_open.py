@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from segdla.checkpoints.checkpoint import Card, Checkpoint
+from segdla.checkpoints.from_config import restored
 from segdla.config import parse
 from segdla.data.source import Classes
 from segdla.models.from_config import build_network
-from segdla.trained.open import restored
 
 CLASSES = Classes(("a", "b"), ((0, 0, 0), (255, 255, 255)))
 

@@ -13,9 +13,9 @@ from processes import run_together
 from tiny_run import assert_same_run, small_network, use_small_networks
 
 import segdla
+from segdla.checkpoints import from_config as checkpoints
 from segdla.data.source import Classes, Source
 from segdla.errors import UserError
-from segdla.trained import open as trained
 from segdla.training import loop, run
 from segdla.training.losses import cross_entropy
 from segdla.training.state import Training
@@ -25,7 +25,7 @@ from segdla.training.state import Training
 def _small_networks(monkeypatch):
     """The config's network takes most of a short run's time, and is not the point."""
     use_small_networks(monkeypatch)
-    monkeypatch.setattr(trained, "build_network", lambda _, num_classes: small_network(num_classes))
+    monkeypatch.setattr(checkpoints, "build_network", lambda _, num_classes: small_network(num_classes))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_an_own_source_is_what_is_trained_and_validated_on(config, tmp_path, cap
 
 
 def test_an_own_network_is_trained_in_place_and_opens_again(config, tmp_path, monkeypatch):
-    for module in ("segdla.training.own.from_config", "segdla.trained.open"):
+    for module in ("segdla.training.own.from_config", "segdla.checkpoints.from_config"):
         monkeypatch.setattr(f"{module}.build_network", lambda *_: pytest.fail("the config's network"))
     model = small_network(9, channels=(4, 8, 12))
     before = model.classifier.weight.clone()
