@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from support import run_tool
-from tiny_run import tiny_training, train_tiny, use_small_networks
+from tiny_run import small_network, tiny_training, train_tiny, use_small_networks
 from torch import nn
 
 from segdla.data.images import read_image
@@ -34,6 +34,8 @@ from segdla.training.run_folder import occupied
 from segdla.training.state import Plan, Training, read_state, restore
 from segdla.training.step import gradients_of, take_step
 from segdla.training.stop import StopSignal, until_stopped
+from segdla.training.teacher.student import Student, Teacher
+from segdla.training.teacher.taught_objective import TaughtObjective
 
 CPU = torch.device("cpu")
 
@@ -66,14 +68,20 @@ class Floats(nn.Module):
         return self.inner(x.float() / 255)
 
 
-def train_three_steps(folder, accumulate, class_weights=None):
+def train_three_steps(folder, accumulate, class_weights=None, taught=False):
     with distributed.process_group():
-        _three_steps(folder, accumulate, class_weights)
+        _three_steps(folder, accumulate, class_weights, taught)
 
 
-def _three_steps(folder, accumulate, class_weights):
+def student():
+    """A student of a teacher's logits, whose statistics stay as they are."""
+    torch.manual_seed(0)
+    return Student(small_network(9), Teacher(small_network(9).eval(), 1.0, 0.0, 2.0, "")).eval()
+
+
+def _three_steps(folder, accumulate, class_weights, taught):
     """A function of its own: with torch 2.11, a replica that outlives its process group may hang when it is freed."""
-    model = Floats(network())
+    model = student() if taught else Floats(network())
     optimizer = torch.optim.SGD(model.named_parameters(), 0.1, momentum=0.9)
     training = Training(model, optimizer, lambda step: 1.0)
     plan = Plan(folder, CPU, num_steps=3, steps_per_epoch=3, accumulate=accumulate)
@@ -82,7 +90,8 @@ def _three_steps(folder, accumulate, class_weights):
     )
     learner = distributed.replicated(model, CPU)
     batches = training_batches(images(), keys, workers=0, pin=False)
-    objective = Objective([(1, partial(cross_entropy, weights=class_weights))], class_weights)
+    kind = TaughtObjective if taught else Objective
+    objective = kind([(1, partial(cross_entropy, weights=class_weights))], class_weights)
     gradients = gradients_of(training, learner, objective, plan)
     losses = []
     for parts in zip(*[batches] * accumulate, strict=True):

@@ -61,9 +61,9 @@ def small_network(num_classes, channels=(8, 16, 24)):
 
 
 def use_small_networks(patch):
-    """Let runs build a small network whatever their config says; ``patch`` is a MonkeyPatch."""
-    home = "segdla.training.own.from_config.build_network"
-    patch.setattr(home, lambda _, num_classes: small_network(num_classes))
+    """Let runs and checkpoints have a small network whatever their config says; ``patch`` is a MonkeyPatch."""
+    for room in ("training.own", "checkpoints"):
+        patch.setattr(f"segdla.{room}.from_config.build_network", lambda _, num_classes: small_network(num_classes))
 
 
 def with_logits_around_0(run):

@@ -16,6 +16,7 @@ from segdla.config.data import (
     FolderSplit,
     ScenesConfig,
 )
+from segdla.config.distill import DistillConfig
 from segdla.config.loss import LossConfig
 from segdla.config.model import ModelConfig
 from segdla.config.public_sets import (
@@ -62,6 +63,7 @@ _SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("model", ModelConfig),
     ("loss", LossConfig),
     ("train", TrainConfig),
+    ("train.distill", DistillConfig),
     ("eval", EvalConfig),
 )
 

@@ -6,8 +6,9 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from segdla.config.annotations import AnnotationsConfig
 from segdla.config.data import CamVidConfig, CityscapesConfig, FilesConfig, FolderConfig, ScenesConfig
+from segdla.config.distill import DistillConfig
 from segdla.config.loss import LossConfig
-from segdla.config.model import ModelConfig
+from segdla.config.model import TIMM, ModelConfig
 from segdla.config.public_sets import PublicConfig
 from segdla.config.section import (
     BatchSize,
@@ -16,6 +17,7 @@ from segdla.config.section import (
     Factor,
     Fraction,
     NonNegative,
+    PathText,
     PositiveCount,
     PositiveFraction,
     Scale,
@@ -108,6 +110,11 @@ class TrainConfig(Section):
     skip_nonfinite: Count = 0
     """Number of batches whose loss or gradient is not finite that are left out before the run gives up. Each step is
     then checked, which takes a little time."""
+    teacher: PathText | None = None
+    """Trained network to learn from beside the labels: a run, a checkpoint or hf://OWNER/NAME, for its classes; or a
+    backbone of timm's with its weights, timm/NAME or timm/NAME.TAG, for its features alone."""
+    distill: DistillConfig = DistillConfig()
+    """What is learned from the teacher."""
 
     @property
     def images_per_step(self) -> int:
@@ -131,6 +138,17 @@ class TrainConfig(Section):
             )
         if self.batch_size != "auto" and self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is not accumulate ({self.accumulate}) equal parts")
+        return self
+
+    @model_validator(mode="after")
+    def _require_a_teacher_that_fits(self) -> Self:
+        if self.teacher is None and self.distill != DistillConfig():
+            raise ValueError("distill says what is learned from a teacher; set teacher too, or leave distill out")
+        if self.teacher is not None and self.teacher.startswith(TIMM):
+            if self.distill.logits:
+                raise ValueError(f"{self.teacher} is a backbone, which has no classes; leave distill.logits out")
+            if self.distill.features == 0:
+                raise ValueError(f"{self.teacher} teaches by features alone; give distill.features a weight")
         return self
 
 

@@ -121,13 +121,18 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 def in_precision(model: Callable[[Tensor], Tensor], device: torch.device, precision: str) -> Callable[[Tensor], Tensor]:
     """Return the model as a function with float32 outputs; half precisions are computed under autocast."""
-    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
 
     def forward(images: Tensor) -> Tensor:
-        with torch.autocast(device.type, half, enabled=half is not None):
+        with autocast(device, precision):
             return model(images).float()
 
     return forward
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return a context in which half precisions are computed under autocast."""
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast(device.type, half, enabled=half is not None)
 
 
 def compiled(model: Compilable, device: torch.device, dynamic: bool | None = None) -> Compilable:

@@ -72,12 +72,19 @@ class DLASeg(nn.Module):
 
     def logits(self, images: Tensor) -> Tensor:
         """Return logits (B,C,h,w) at the output stride, of the images padded at the bottom and the right."""
+        return self.decoded(self.maps(images))
+
+    def maps(self, images: Tensor) -> Sequence[Tensor]:
+        """Return the backbone's maps, finest first, of the images padded at the bottom and the right."""
         height, width = images.shape[-2:]
         if torch.compiler.is_exporting() or height % self.divisor or width % self.divisor:
             images = padded(images, self.divisor)  # always when exporting: one graph serves all sizes
         x = (images - self.mean) / self.std
-        features = self.backbone(x)[self.first_level :]  # (B,channels[i],H/strides[i],W/strides[i])
-        logits = self.classifier(self.decoder(features))  # (B,C,h,w)
+        return self.backbone(x)  # (B,channels[i],H/strides[i],W/strides[i])
+
+    def decoded(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return the logits (B,C,h,w) that the backbone's maps give."""
+        logits = self.classifier(self.decoder(maps[self.first_level :]))  # (B,C,h,w)
         # Interpolated in half precision, many near ties would change sides; rounded here, few do.
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 

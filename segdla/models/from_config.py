@@ -1,6 +1,7 @@
 """From the config to the network."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
@@ -19,7 +20,7 @@ from segdla.models.timm_backbone import TimmBackbone, published
 from segdla.models.torchvision_networks import build_torchvision
 from segdla.models.upsample import UPSAMPLERS
 from segdla.models.weight_origins import Normalisation, Origin, OwnFile, normalisation_of_trained, whereabouts
-from segdla.models.weights import load_weights, read_state_dict
+from segdla.models.weights import Loaded, load_weights, read_state_dict
 
 DECODERS: dict[str, Callable[[Sequence[int], Sequence[int], Upsampler, Node], DLAUp | SkipSum | LastMap]] = {
     "ida": DLAUp,
@@ -100,14 +101,39 @@ def load_initial_weights(network: DLASeg, model: ModelConfig) -> None:
     if not model.weights:
         return
     weights = origin_of(model)
-    state = read_state_dict(weights.fetch())
-    if isinstance(network.backbone, TimmBackbone) and not any("backbone." in name for name in state):
-        state = network.backbone.renamed(state, weights.name)
-    loaded = load_weights(network, state, weights.name, other_classes=True)
+    loaded = _load(network, weights.fetch(), weights.name)
     if distributed.is_main():
         say(str(loaded))
         if other := exact_backbone(weights, model.backbone):
             say(f"{weights.name} was trained in {other}, which pads otherwise; it fits that exactly")
+
+
+def _load(network: DLASeg, path: Path, name: str) -> Loaded:
+    """Load the weights in a file. Raises UserError if it can't be read or does not fit; ``name`` names it."""
+    state = read_state_dict(path)
+    if isinstance(network.backbone, TimmBackbone) and not any("backbone." in name for name in state):
+        state = network.backbone.renamed(state, name)
+    return load_weights(network, state, name, other_classes=True)
+
+
+def section_of_backbone(name: str) -> ModelConfig:
+    """Return the section of a backbone of timm's, ``timm/NAME`` or ``timm/NAME.TAG``, with the weights of that name.
+
+    They are the best known without a tag. Raises UserError if they can't be had.
+    """
+    values = {"backbone": name, "weights": name if "." in name else BEST_KNOWN}
+    return with_exact_weights(parse({"data": {"dataset": "scenes"}, "model": values}, source=name).model)
+
+
+def pretrained_backbone(model: ModelConfig) -> DLASeg:
+    """Return the backbone with its weights, in a network that normalises images and whose logits mean nothing.
+
+    Raises UserError if the weights don't fit.
+    """
+    backbone, weights = build_backbone(model), origin_of(model)
+    network = DLASeg(backbone, LastMap(backbone.channels[-1:], backbone.strides[-1:]), 1, *normalisation(model))
+    _load(network, weights.fetch(), weights.name)
+    return network
 
 
 def origin_of(model: ModelConfig) -> Origin:

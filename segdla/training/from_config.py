@@ -33,6 +33,7 @@ from segdla.training.losses import Objective
 from segdla.training.own.parts import Data, Loss, Own
 from segdla.training.state import Plan, Training, moving_average
 from segdla.training.step import Gradients, gradients_of
+from segdla.training.teacher.student import Student
 from segdla.training.weigh_classes import weigh_classes
 from segdla.version import __version__
 
@@ -94,31 +95,29 @@ def schedule(t: TrainConfig, num_steps: int, steps_per_epoch: int) -> Callable[[
     return share
 
 
-def parameter_groups(network: nn.Module, t: TrainConfig) -> list[dict]:
+def parameter_groups(model: nn.Module, t: TrainConfig) -> list[dict]:
     """Group the parameters, with their names, by learning rate and weight decay."""
     groups: dict[tuple[float, float], list[tuple[str, nn.Parameter]]] = {}
-    for name, parameter in network.named_parameters():
-        factor = t.backbone_lr if name.startswith("backbone.") else t.decoder_lr
+    for name, parameter in model.named_parameters():
+        factor = t.backbone_lr if name.removeprefix("network.").startswith("backbone.") else t.decoder_lr
         is_bias = parameter.ndim == 1 or "bias" in name.rpartition(".")[2]  # or normalisation's; Swin's are tables
         decay = t.weight_decay if t.decay_all or not is_bias else 0.0
         groups.setdefault((t.lr * factor, decay), []).append((name, parameter))
     return [{"params": members, "lr": lr, "weight_decay": decay} for (lr, decay), members in groups.items()]
 
 
-def build_training(t: TrainConfig, network: nn.Module, plan: Plan) -> Training:
-    """Return the network with its optimizer, schedule, scaler and moving average, at step 0."""
-    optimizer = OPTIMIZERS[t.optimizer](parameter_groups(network, t), t, fused=plan.device.type in ("cpu", "cuda"))
+def build_training(t: TrainConfig, model: nn.Module, plan: Plan) -> Training:
+    """Return the model with its optimizer, schedule, scaler and moving average, at step 0."""
+    optimizer = OPTIMIZERS[t.optimizer](parameter_groups(model, t), t, fused=plan.device.type in ("cpu", "cuda"))
     for group in optimizer.param_groups:
         if group.get("momentum"):
             # Else fused SGD keeps uninitialised memory as momentum if fp16's scaler rejects the very first step.
             optimizer.state.update({p: {"momentum_buffer": torch.zeros_like(p)} for p in group["params"]})
-    return Training(
-        network,
-        optimizer,
-        schedule(t, plan.num_steps, plan.steps_per_epoch),
-        GradScaler(plan.device.type, enabled=plan.precision == "fp16"),
-        AveragedModel(network, multi_avg_fn=moving_average(t.ema), use_buffers=True) if t.ema else None,
-    )
+    scaler = GradScaler(plan.device.type, enabled=plan.precision == "fp16")
+    training = Training(model, optimizer, schedule(t, plan.num_steps, plan.steps_per_epoch), scaler)
+    if t.ema:
+        training.ema = AveragedModel(training.network, multi_avg_fn=moving_average(t.ema), use_buffers=True)
+    return training
 
 
 def build_gradients(
@@ -129,11 +128,11 @@ def build_gradients(
     return as_graph(gradients, training.model, plan.device) if t.cuda_graph else gradients
 
 
-def prepared(network: DLASeg, t: TrainConfig, device: torch.device) -> DLASeg:
-    """Return the network on its device, in the config's memory layout, with synchronised batch normalisation."""
+def prepared(model: nn.Module, t: TrainConfig, device: torch.device) -> nn.Module:
+    """Return the model on its device, in the config's memory layout, with synchronised batch normalisation."""
     if t.sync_batchnorm:
-        network = distributed.with_synchronised_batchnorm(network, device)
-    return network.to(device, memory_format=memory_format(t.channels_last))  # type: ignore[call-overload] # torch's stub
+        model = distributed.with_synchronised_batchnorm(model, device)
+    return model.to(device, memory_format=memory_format(t.channels_last))  # type: ignore[call-overload] # torch's stub
 
 
 def build_plan(config: Config, run: Path, machine: Machine, num_images: int) -> Plan:
@@ -182,8 +181,8 @@ def build_log(config: Config, classes: Classes, plan: Plan, training: Training) 
     return RunLog(plan.run, classes, *steps, forecast, t.logger, config.model_dump(mode="json"))
 
 
-def stream_of(config: Config, source: Source) -> dict[str, Any]:
-    """Return the facts that decide the order and labels of a run's samples, by name; resuming must not change them."""
+def stream_of(config: Config, source: Source, model: nn.Module) -> dict[str, Any]:
+    """Return the facts that decide order and labels of a run's samples, by name; resuming must not change them."""
     statistics = dict(zip(("model.mean", "model.std"), map(list, normalisation(config.model)), strict=True))
     return statistics | {
         "train.batch_size": config.train.batch_size,
@@ -192,6 +191,7 @@ def stream_of(config: Config, source: Source) -> dict[str, Any]:
         "classes": list(source.classes.names),
         "protocol": source.classes.protocol,
         "model.weights": config.model.weights,
+        "the file of train.teacher": model.teacher.digits if isinstance(model, Student) else None,
     }
 
 
@@ -229,7 +229,7 @@ def summary(config: Config, own: Own, data: Data, plan: Plan, training: Training
     A sixth line warns of a warm-up that never ends.
     """
     m, t, (height, width) = config.model, config.train, config.data.crop
-    parameters = sum(p.numel() for p in training.model.parameters())
+    parameters = sum(p.numel() for p in training.network.parameters())
     network = m.title if own.model is None else "own network"
     classes = data.training.classes
     images = classes.protocol or (config.data.dataset if own.source is None else "own data")
@@ -238,7 +238,7 @@ def summary(config: Config, own: Own, data: Data, plan: Plan, training: Training
     parts = distributed.world_size() * t.accumulate
     lines = [
         f"{network}, {len(classes)} classes: {parameters / 1e6:.2f} M parameters, "
-        f"{count_macs(training.model, height, width) / 1e9:.2f} GMAC for a crop of {height}x{width}",
+        f"{count_macs(training.network, height, width) / 1e9:.2f} GMAC for a crop of {height}x{width}",
         f"{distributed.world_size()} x {device_name(plan.device)}, {', '.join(forms)}",
         f"{images}: {len(data.training)} images to train on, {len(data.validation)} {validates}{doctor}",
         length_in_words(plan, None if t.steps else t.epochs, t.images_per_step, parts, training.step),

@@ -15,9 +15,14 @@ from functools import reduce
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from segdla.data.labels import IGNORE_INDEX
+from segdla.machine.device import in_precision
+from segdla.training.state import Plan
+
+PartLoss = Callable[[Tensor, Tensor, Tensor | float], Tensor]
+"""Takes images (B,3,H,W) and targets (B,H,W) of a part of a step, and the part's share of the labelled pixels."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class Objective:
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of logits (B,C,H,W) and targets (B,H,W)."""
         return reduce(operator.add, (share * loss(logits, targets) for share, loss in self.terms))
+
+    def over(self, learner: nn.Module, plan: Plan) -> PartLoss:
+        """Return the loss of a part of a step, of what ``learner`` makes of its images in the plan's precision."""
+        forward = in_precision(learner, plan.device, plan.precision)
+        return lambda images, targets, share: self(forward(images), targets) * share
 
     def amount(self, targets: Tensor) -> Tensor:
         """Return the number of labelled pixels, each counted with the weight of its class."""

@@ -40,6 +40,7 @@ from segdla.training.own.parts import Data, Loss, Own
 from segdla.training.run_folder import CONFIG, Run, config_in_place, new_folder, occupied
 from segdla.training.state import Plan, Training, read_state, require_unfinished, restore
 from segdla.training.step import Gradients
+from segdla.training.teacher.from_config import with_teacher
 
 
 class Setup(NamedTuple):
@@ -50,7 +51,6 @@ class Setup(NamedTuple):
     machine: Machine
     data: Data
     transform: Transform
-    network: DLASeg
     plan: Plan
     training: Training
 
@@ -140,23 +140,27 @@ def open_setup(config: Config, own: Own, machine: Machine, folder: Path, *, resu
     if starts_at_random and distributed.is_main() and (advice := about_weights(config.model)):
         say(advice)
     network = open_network(config, own, data)
-    config = with_batch_size(config, own, data.training, network, machine)
-    network = build.prepared(network, config.train, machine.device)
+    model = with_teacher(network, config, data.training.classes, machine, folder)
+    config = with_batch_size(config, own, data.training, model, machine)
+    model = build.prepared(model, config.train, machine.device)
     plan = build.build_plan(config, folder, machine, len(data.training))
-    training = open_training(config, data, network, plan, resumes=resumes)
-    return Setup(config, own, machine, data, transform, network, plan, training)
+    training = open_training(config, data, network, model, plan, resumes=resumes)
+    return Setup(config, own, machine, data, transform, plan, training)
 
 
-def open_training(config: Config, data: Data, network: DLASeg, plan: Plan, *, resumes: bool) -> Training:
+def open_training(
+    config: Config, data: Data, network: DLASeg, model: nn.Module, plan: Plan, *, resumes: bool
+) -> Training:
     """Open the training state: at step 0 with the initial weights, or where the run's state says.
 
-    Raises UserError if weights or state don't fit, or the run is already complete.
+    ``model`` is everything that is trained, the network among it. Raises UserError if weights or state don't fit, or
+    the run is already complete.
     """
     state = distributed.on_main(lambda: read_state(plan.run)) if resumes else None  # None: the run had none yet
     if state is None:
         load_initial_weights(network, config.model)
-    training = build.build_training(config.train, network, plan)
-    training.stream = build.stream_of(config, data.training)
+    training = build.build_training(config.train, model, plan)
+    training.stream = build.stream_of(config, data.training, model)
     if state is not None:
         restore(training, state, plan.run)
         require_unfinished(training, plan, config.train.steps, config.train.epochs)
@@ -165,7 +169,7 @@ def open_training(config: Config, data: Data, network: DLASeg, plan: Plan, *, re
 
 def _train(setup: Setup, stack: ExitStack, another: Callable[[], Path] | None, began: float) -> Run:
     """Build caches, loss and gradients, write the config, fix the length of the run, print a summary, and train."""
-    config, own, machine, data, _, _, plan, training = setup
+    config, own, machine, data, _, plan, training = setup
     # Validation is the smaller split: with its cache built, it is known early whether the other one has room.
     validation = cached(config, data.validation, "val")
     learner, samples, gradients = prepare(setup)
@@ -178,7 +182,7 @@ def _train(setup: Setup, stack: ExitStack, another: Callable[[], Path] | None, b
         setup = setup._replace(config=fitted[0], plan=fitted[1])
     config, plan = setup.config, setup.plan
     if distributed.is_main():
-        forms = ["compiled"] * (learner is not setup.network) + ["as one CUDA graph"] * isinstance(gradients, Recorded)
+        forms = ["compiled"] * (learner is not training.model) + ["as one CUDA graph"] * isinstance(gradients, Recorded)
         say(build.summary(config, own, data, plan, training, [str(machine), *forms]))
     log = build.build_log(config, data.training.classes, plan, training) if distributed.is_main() else None
     with log or nullcontext():
@@ -193,9 +197,9 @@ def batches(setup: Setup, samples: SegmentationDataset) -> Iterator[Batch]:
 
 
 def prepare(setup: Setup) -> tuple[nn.Module, SegmentationDataset, Gradients]:
-    """Return the network in the form in which it learns, its samples, and the function of a step's gradients."""
-    config, own, machine, data, transform, network, plan, training = setup
-    learner = compiled(network, machine.device) if config.train.compile else network
+    """Return the model in the form in which it learns, its samples, and the function of a step's gradients."""
+    config, own, machine, data, transform, plan, training = setup
+    learner = compiled(training.model, machine.device) if config.train.compile else training.model
     samples = training_samples(config, data.training, transform)
     objective = build_objective(config, own, samples.source, machine.device)
     replica = distributed.replicated(learner, machine.device)

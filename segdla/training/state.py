@@ -18,6 +18,7 @@ from segdla.machine import distributed
 from segdla.machine.files import write_whole
 from segdla.models.weights import read_torch_file
 from segdla.training.saved_state import SavedState
+from segdla.training.teacher.student import Student
 
 LAST = "last.pt"
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -53,7 +54,7 @@ class Training:
     draws its own from (seed, step).
     """
 
-    model: nn.Module
+    model: nn.Module  # everything that is trained
     optimizer: torch.optim.Optimizer
     schedule: Callable[[int], float]
     scaler: GradScaler = field(default_factory=lambda: GradScaler("cpu", enabled=False))
@@ -70,9 +71,14 @@ class Training:
             group["initial_lr"] = group["lr"]
 
     @property
+    def network(self) -> nn.Module:
+        """The network in training: the model, or a student's, without what it learns from its teacher by."""
+        return self.model.network if isinstance(self.model, Student) else self.model
+
+    @property
     def candidate(self) -> nn.Module:
-        """The network to evaluate and to keep: the moving average if there is one, else the model."""
-        return self.model if self.ema is None else self.ema.module
+        """The network to evaluate and to keep: the moving average if there is one, else the one in training."""
+        return self.network if self.ema is None else self.ema.module
 
     def has_ended(self, plan: Plan) -> bool:
         """Return whether all steps of the plan are done and evaluated, or its patience has run out."""
@@ -102,7 +108,7 @@ class Training:
             return
         average, now = (
             [tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
-            for network in (self.ema.module, self.model)
+            for network in (self.ema.module, self.network)
         )
         if self.ema.n_averaged == 0:
             torch._foreach_copy_(average, now)
@@ -151,7 +157,7 @@ class Training:
             self.scaler.load_state_dict(state.scaler)
         if self.ema is not None:
             if state.ema is None:  # it was switched on since, and starts from the present weights
-                self.ema.module.load_state_dict(state.model)
+                self.ema.module.load_state_dict(self.network.state_dict())
             else:
                 self.ema.load_state_dict(state.ema)
         self.step = state.step

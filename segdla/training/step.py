@@ -11,7 +11,6 @@ from torch.nn.utils import clip_grad_norm_
 
 from segdla.data.loader import Batch
 from segdla.machine import distributed
-from segdla.machine.device import in_precision
 from segdla.training.losses import Objective
 from segdla.training.state import Plan, Training
 
@@ -25,7 +24,7 @@ def gradients_of(training: Training, learner: nn.Module, objective: Objective, p
 
     ``learner`` is ``training.model`` in the form in which it trains: as it is, compiled, or replicated over devices.
     """
-    forward = in_precision(learner, plan.device, plan.precision)
+    loss_of = objective.over(learner, plan)
 
     def gradients(parts: tuple[Batch, ...]) -> Tensor:
         images, masks = zip(*(part.on(plan.device) for part in parts), strict=True)
@@ -34,7 +33,7 @@ def gradients_of(training: Training, learner: nn.Module, objective: Objective, p
         for i, share in enumerate(shares([objective.amount(part) for part in targets])):
             is_last = i == len(parts) - 1
             with nullcontext() if is_last else distributed.unsynchronised(learner):
-                loss = objective(forward(images[i]), targets[i]) * share
+                loss = loss_of(images[i], targets[i], share)
                 training.scaler.scale(loss).backward()
             total += loss.detach()
         return total

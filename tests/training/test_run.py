@@ -13,7 +13,6 @@ from processes import run_together
 from tiny_run import assert_same_run, small_network, use_small_networks
 
 import segdla
-from segdla.checkpoints import from_config as checkpoints
 from segdla.data.source import Classes, Source
 from segdla.errors import UserError
 from segdla.training import loop, run
@@ -25,7 +24,6 @@ from segdla.training.state import Training
 def _small_networks(monkeypatch):
     """The config's network takes most of a short run's time, and is not the point."""
     use_small_networks(monkeypatch)
-    monkeypatch.setattr(checkpoints, "build_network", lambda _, num_classes: small_network(num_classes))
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,16 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from segdla.config import Config, dump
 from segdla.data.from_config import whole_images
 from segdla.data.loader import Batch
 from segdla.data.source import Source
 from segdla.data.subset import evenly_spaced
 from segdla.machine import distributed
-from segdla.machine.device import Machine, in_precision
+from segdla.machine.device import Machine
 from segdla.machine.files import write_text
-from segdla.models.dlaseg import DLASeg
 from segdla.models.from_config import memory_format
 from segdla.training import from_config as build
 from segdla.training.budget.batch_fit import fitting_batch
@@ -26,22 +27,23 @@ from segdla.training.state import Plan, Training, require_unfinished
 from segdla.training.step import Gradients
 
 
-def with_batch_size(config: Config, own: Own, source: Source, network: DLASeg, machine: Machine) -> Config:
+def with_batch_size(config: Config, own: Own, source: Source, model: nn.Module, machine: Machine) -> Config:
     """Return the config, with the batch size that fits into memory if it asks for ``auto``; a copy is tried."""
     t, device = config.train, machine.device
     if t.batch_size != "auto":
         return config
-    copy = deepcopy(network).to(device, memory_format=memory_format(t.channels_last)).train()  # type: ignore[call-overload]
-    training = build.build_training(t, copy, Plan(Path(), device, 1, 1, machine.precision))
+    copy = deepcopy(model).to(device, memory_format=memory_format(t.channels_last)).train()  # type: ignore[call-overload]
+    plan = Plan(Path(), device, 1, 1, machine.precision)
+    training = build.build_training(t, copy, plan)
     loss = config.loss.model_copy(update={"class_weights": None})  # they would have to be counted
     objective = build_objective(config.model_copy(update={"loss": loss}), own, source, device)
-    forward, parts = in_precision(copy, device, machine.precision), distributed.world_size() * t.accumulate
+    loss_of = objective.over(copy, plan)
     size = fitting_batch(
         training,
-        lambda images, targets: objective(forward(images), targets),
+        lambda images, targets: loss_of(images, targets, 1.0),
         device,
         len(source),
-        parts,
+        distributed.world_size() * t.accumulate,
         config.data.crop,
         len(source.classes),
         t.cuda_graph,

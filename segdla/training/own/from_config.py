@@ -14,6 +14,7 @@ from segdla.models.from_config import build_network
 from segdla.training.from_config import build_loss
 from segdla.training.losses import Objective
 from segdla.training.own.parts import Data, Own, own_data, require_fitting
+from segdla.training.teacher.taught_objective import TaughtObjective
 
 
 def open_data(config: Config, own: Own) -> Data:
@@ -38,7 +39,11 @@ def open_network(config: Config, own: Own, data: Data) -> DLASeg:
 
 
 def build_objective(config: Config, own: Own, source: Source, device: torch.device) -> Objective:
-    """Return what training minimises: the caller's own loss, or else the config's."""
-    if own.loss is not None:
-        return Objective([(1.0, own.loss)])
-    return build_loss(config.loss, source, device, config.data.unreadable == "skip", config.model.head)
+    """Return what training minimises: the caller's own loss, or else the config's, and a teacher's."""
+    may_skip = config.data.unreadable == "skip"
+    objective = (
+        build_loss(config.loss, source, device, may_skip, config.model.head)
+        if own.loss is None
+        else Objective([(1.0, own.loss)])
+    )
+    return TaughtObjective(objective.terms, objective.class_weights) if config.train.teacher else objective
