@@ -111,7 +111,7 @@ def load_initial_weights(network: DLASeg, model: ModelConfig) -> None:
 def _load(network: DLASeg, path: Path, name: str) -> Loaded:
     """Load the weights in a file. Raises UserError if it can't be read or does not fit; ``name`` names it."""
     state = read_state_dict(path)
-    if isinstance(network.backbone, TimmBackbone) and not any("backbone." in name for name in state):
+    if isinstance(network.backbone, TimmBackbone) and not any("backbone." in key for key in state):
         state = network.backbone.renamed(state, name)
     return load_weights(network, state, name, other_classes=True)
 
