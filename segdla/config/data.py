@@ -72,6 +72,9 @@ class DataConfig(Section):
     """Number of loader processes; null is one for each processor, at most 8."""
     unreadable: Literal["stop", "skip"] = "stop"
     """Where a training image or mask can't be read: stop and name it, or say so and train on the next one instead."""
+    unlabelled: PathText | None = None
+    """Folder or archive of images without masks. They join the training images, and train.teacher alone says what is in
+    them."""
 
 
 class ScenesConfig(DataConfig):

@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import model_validator
 
+from segdla.config.model import TIMM
 from segdla.config.section import Factor, NonNegative, Section
 
 
@@ -26,3 +27,13 @@ class DistillConfig(Section):
         if self.logits == 0 and self.features == 0:
             raise ValueError("logits and features are 0: nothing is learned; give one a weight, or leave out teacher")
         return self
+
+    def require_fitting(self, teacher: str | None) -> None:
+        """Raise ValueError if there is no teacher to learn so from, or a backbone that can't teach so."""
+        if teacher is None and self != DistillConfig():
+            raise ValueError("distill says what is learned from a teacher; set teacher too, or leave distill out")
+        if teacher is not None and teacher.startswith(TIMM):
+            if self.logits:
+                raise ValueError(f"{teacher} is a backbone, which has no classes; leave distill.logits out")
+            if self.features == 0:
+                raise ValueError(f"{teacher} teaches by features alone; give distill.features a weight")

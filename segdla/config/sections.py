@@ -8,7 +8,7 @@ from segdla.config.annotations import AnnotationsConfig
 from segdla.config.data import CamVidConfig, CityscapesConfig, FilesConfig, FolderConfig, ScenesConfig
 from segdla.config.distill import DistillConfig
 from segdla.config.loss import LossConfig
-from segdla.config.model import TIMM, ModelConfig
+from segdla.config.model import ModelConfig
 from segdla.config.public_sets import PublicConfig
 from segdla.config.section import (
     BatchSize,
@@ -142,13 +142,7 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _require_a_teacher_that_fits(self) -> Self:
-        if self.teacher is None and self.distill != DistillConfig():
-            raise ValueError("distill says what is learned from a teacher; set teacher too, or leave distill out")
-        if self.teacher is not None and self.teacher.startswith(TIMM):
-            if self.distill.logits:
-                raise ValueError(f"{self.teacher} is a backbone, which has no classes; leave distill.logits out")
-            if self.distill.features == 0:
-                raise ValueError(f"{self.teacher} teaches by features alone; give distill.features a weight")
+        self.distill.require_fitting(self.teacher)
         return self
 
 
@@ -239,6 +233,12 @@ class Config(Section):
                 "train.patience waits for a better mIoU, which says nothing of images that are trained on; set it to "
                 "0, or data.train_on_val to false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _require_a_teacher_for_unlabelled_images(self) -> Self:
+        if self.data.unlabelled is not None and self.train.teacher is None:
+            raise ValueError("data.unlabelled has no labels to learn from; set train.teacher, or leave it out")
         return self
 
     @property

@@ -19,42 +19,52 @@ class SourceView(Source):
         self.sample_range = source.sample_range
         self.has_server = source.has_server
 
-    def place(self, index: int) -> int:
-        """Return the image's index in the other source."""
-        return index
+    def at(self, index: int) -> tuple[Source, int]:
+        """Return the source that an image is from, and its index there."""
+        return self.source, index
 
     def __len__(self) -> int:
         return len(self.source)
 
     def name(self, index: int) -> str:
-        return self.source.name(self.place(index))
+        source, place = self.at(index)
+        return source.name(place)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.source.read(self.place(index))
+        source, place = self.at(index)
+        return source.read(place)
 
     def target(self, index: int) -> np.ndarray:
-        return self.source.target(self.place(index))
+        source, place = self.at(index)
+        return source.target(place)
 
     def files(self, index: int) -> tuple[Path, ...]:
-        return self.source.files(self.place(index))
+        source, place = self.at(index)
+        return source.files(place)
 
     def image_path(self, index: int) -> Path | None:
-        return self.source.image_path(self.place(index))
+        source, place = self.at(index)
+        return source.image_path(place)
 
     def image_size(self, index: int) -> tuple[int, int]:
-        return self.source.image_size(self.place(index))
+        source, place = self.at(index)
+        return source.image_size(place)
 
     def inputs(self, index: int) -> tuple[Path, ...]:
-        return self.source.inputs(self.place(index))
+        source, place = self.at(index)
+        return source.inputs(place)
 
     def cache_key(self, index: int) -> str:
-        return self.source.cache_key(self.place(index))
+        source, place = self.at(index)
+        return source.cache_key(place)
 
     def group(self, index: int) -> str:
-        return self.source.group(self.place(index))
+        source, place = self.at(index)
+        return source.group(place)
 
     def objects(self, index: int) -> np.ndarray | None:
-        return self.source.objects(self.place(index))
+        source, place = self.at(index)
+        return source.objects(place)
 
     def official_truths(self) -> Mapping[str, Path]:
         return self.source.official_truths()
@@ -67,8 +77,8 @@ class Subset(SourceView):
         super().__init__(source)
         self.indexes = list(indexes)
 
-    def place(self, index: int) -> int:
-        return self.indexes[index]
+    def at(self, index: int) -> tuple[Source, int]:
+        return self.source, self.indexes[index]
 
     def __len__(self) -> int:
         return len(self.indexes)

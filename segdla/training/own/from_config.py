@@ -5,6 +5,7 @@ import torch
 from segdla.config import Config
 from segdla.data.from_config import open_split
 from segdla.data.source import Source
+from segdla.data.unlabelled_images import WithUnlabelled, unlabelled_images
 from segdla.doctor.quick_check import quick_check
 from segdla.inference.from_config import num_logits
 from segdla.machine import distributed
@@ -18,7 +19,17 @@ from segdla.training.teacher.taught_objective import TaughtObjective
 
 
 def open_data(config: Config, own: Own) -> Data:
-    """Open the splits and check a few of their pairs. Raises UserError if something is wrong with them."""
+    """Open the splits, and the unlabelled images. Raises UserError if something is wrong with them."""
+    data = _labelled_data(config, own)
+    if config.data.unlabelled is None:
+        return data
+    training = data.training
+    unlabelled = unlabelled_images(config.data.unlabelled, training.classes, config.sample_range)
+    return data._replace(training=WithUnlabelled(training, unlabelled))
+
+
+def _labelled_data(config: Config, own: Own) -> Data:
+    """Open the splits and check a few of their pairs."""
     if own.source is not None:
         return own_data(own.source, trains_on_val=config.trains_on_val)
     data = Data(open_split(config, "train"), open_split(config, "val"))

@@ -14,6 +14,7 @@ from tiny_run import TINY, assert_same_run, small_network, use_small_networks
 import segdla
 from segdla.checkpoints.checkpoint import read_checkpoint
 from segdla.config import parse
+from segdla.data.image_writer import write_image
 from segdla.data.source import Classes, Source
 from segdla.errors import UserError
 from segdla.training import loop
@@ -102,6 +103,26 @@ def test_without_timm_one_line_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UserError, match=r'^train\.teacher: the package timm .*pip install "segdla\[timm\]"'):
         segdla.train(config("timm/resnet18"), runs=tmp_path)
+
+
+def test_unlabelled_images_join_and_broken_ones_are_answered(tmp_path, teacher, capsys):
+    more = tmp_path / "more"
+    more.mkdir()
+    for index in range(6):
+        write_image(more / f"{index}.png", np.full((32, 40, 3), 40 * index, np.uint8))
+    data = yaml.safe_load(TINY)["data"] | {"unlabelled": str(more)}
+    assert segdla.train(config(teacher, {"epochs": 1}, data=data), runs=tmp_path).finished
+    assert "12 images to train on, 2 to validate" in capsys.readouterr().out
+    (more / "3.png").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"more/3\.png"):
+        segdla.train(config(teacher, {"epochs": 1}, data=data), runs=tmp_path)
+    assert segdla.train(config(teacher, {"epochs": 1}, data=data | {"unreadable": "skip"}), runs=tmp_path).finished
+    assert "left out: " in capsys.readouterr().out
+
+
+def test_unlabelled_images_need_a_teacher():
+    with pytest.raises(UserError, match=r"data\.unlabelled has no labels to learn from; set train\.teacher"):
+        parse(yaml.safe_load(TINY) | {"data": {"dataset": "scenes", "unlabelled": "more"}})
 
 
 class Halves(Source):

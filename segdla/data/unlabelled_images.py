@@ -1,0 +1,76 @@
+"""Images without masks, which a teacher alone says something about."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segdla.data.images import image_size, read_image
+from segdla.data.labels import IGNORE_INDEX
+from segdla.data.listing import list_images
+from segdla.data.pair_source import unique_names
+from segdla.data.paths import user_path
+from segdla.data.source import Classes, Source, UnreadableImageError
+from segdla.data.subset import SourceView
+from segdla.data.wide_samples import SampleRange
+from segdla.errors import UserError
+
+
+class UnlabelledImages(Source):
+    """Image files, all of whose pixels are ignored."""
+
+    labelled = False
+
+    def __init__(self, images: Sequence[Path], classes: Classes, sample_range: SampleRange | None = None):
+        self.images = list(images)
+        self.classes = classes
+        self.sample_range = sample_range
+        self.names = unique_names(self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, index: int) -> str:
+        return f"unlabelled/{self.names[index]}"  # no labelled image is called so
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read an image; see ``Source.read``. Raises UnreadableImageError."""
+        try:
+            image = read_image(self.images[index], self.sample_range)
+        except UserError as error:
+            raise UnreadableImageError(str(error)) from error
+        return image, np.full(image.shape[:2], IGNORE_INDEX, np.uint8)
+
+    def target(self, index: int) -> np.ndarray:
+        return np.full(self.image_size(index), IGNORE_INDEX, np.uint8)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        return (self.images[index],)
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        return image_size(self.images[index])
+
+    def cache_key(self, index: int) -> str:
+        sample_range = "" if self.sample_range is None else f" {self.sample_range}"
+        return f"{self.images[index].absolute()}\nunlabelled{sample_range}"
+
+
+def unlabelled_images(folder: str, classes: Classes, sample_range: SampleRange | None = None) -> UnlabelledImages:
+    """Return the images in a folder and below it. Raises UserError if there are none."""
+    return UnlabelledImages(list_images(user_path(folder)), classes, sample_range)
+
+
+class WithUnlabelled(SourceView):
+    """A source, and after its own images those of another, which have no labels."""
+
+    def __init__(self, source: Source, unlabelled: Source):
+        super().__init__(source)
+        self.parts = source, unlabelled
+
+    def at(self, index: int) -> tuple[Source, int]:
+        """Return the source of an image, and its index there."""
+        labelled, unlabelled = self.parts
+        return (labelled, index) if index < len(labelled) else (unlabelled, index - len(labelled))
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
