@@ -56,12 +56,13 @@ def test_a_stopped_run_resumes_to_the_same_bits_with_its_projections(tmp_path, t
     assert any(name.startswith("projections.") for name in states[0])
 
 
-def test_what_is_kept_is_the_network_alone(tmp_path, teacher):
-    taught = segdla.train(config(teacher, {"epochs": 1}), name="taught", runs=tmp_path).folder
+@pytest.mark.parametrize(("ema", "part", "prefix"), [(None, "model", "network."), (0.9, "ema", "module.")])
+def test_what_is_kept_is_the_network_alone(tmp_path, teacher, ema, part, prefix):
+    taught = segdla.train(config(teacher, {"epochs": 1, "ema": ema}), name="taught", runs=tmp_path).folder
     kept = read_checkpoint(taught / "best.safetensors").state_dict
     assert kept.keys() == small_network(9).state_dict().keys()
-    state = torch.load(taught / "last.pt", weights_only=True)  # which ends with these weights, averaged
-    assert all(torch.equal(tensor, state["ema"][f"module.{name}"]) for name, tensor in kept.items())
+    state = torch.load(taught / "last.pt", weights_only=True)  # which ends with these weights
+    assert all(torch.equal(tensor, state[part][prefix + name]) for name, tensor in kept.items())
 
 
 def test_a_resumed_run_keeps_its_teacher_wherever_that_is(tmp_path, teacher):
