@@ -138,10 +138,6 @@ class TrainConfig(Section):
             )
         if self.batch_size != "auto" and self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is not accumulate ({self.accumulate}) equal parts")
-        return self
-
-    @model_validator(mode="after")
-    def _require_a_teacher_that_fits(self) -> Self:
         self.distill.require_fitting(self.teacher)
         return self
 
