@@ -58,7 +58,8 @@ def _opened(name: str, config: Config, classes: Classes, machine: Machine, run: 
         network = _trained(path, config, classes if logits else None, machine)
     network = network.to(machine.device).to(memory_format=layout).eval().requires_grad_(False)
     network = for_prediction(network, machine.device, machine.precision)
-    return Teacher(network, logits, distill.features, distill.temperature, sha256(path)[:_DIGITS])
+    sigmoid = config.model.head == "sigmoid"
+    return Teacher(network, logits, distill.features, distill.temperature, sha256(path)[:_DIGITS], sigmoid)
 
 
 def _trained(path: Path, config: Config, classes: Classes | None, machine: Machine) -> DLASeg:

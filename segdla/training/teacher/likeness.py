@@ -7,12 +7,14 @@ from torch import Tensor
 _LEAST_VARIANCE = 1e-12  # the product of two; a channel without variance resembles nothing
 
 
-def divergence(logits: Tensor, of_teacher: Tensor, temperature: float) -> Tensor:
+def divergence(logits: Tensor, of_teacher: Tensor, temperature: float, sigmoid: bool = False) -> Tensor:
     """Kullback-Leibler divergence of the class probabilities that logits (B,C,H,W) give at a temperature.
 
-    It is multiplied by the temperature's square, so that its gradient keeps its size (Hinton et al., 2015, section 2).
+    Under softmax the classes share a pixel; under ``sigmoid`` each logit is a class that is there or not, and the mean
+    is over them too. Times the temperature's square, so that its gradient keeps its size (Hinton et al., 2015, section
+    2).
     """
-    ours, theirs = (_log_probabilities(x / temperature) for x in (logits, of_teacher))
+    ours, theirs = (_log_probabilities(x / temperature, sigmoid) for x in (logits, of_teacher))
     return temperature**2 * (theirs.exp() * (theirs - ours)).sum(1).mean()
 
 
@@ -27,6 +29,6 @@ def decorrelation(maps: Tensor, of_teacher: Tensor) -> Tensor:
     return (1 - (ours * theirs).mean((0, 2, 3)) * (variances + _LEAST_VARIANCE).rsqrt()).mean()
 
 
-def _log_probabilities(logits: Tensor) -> Tensor:
-    """Return log-probabilities of the classes; one logit alone, of head sigmoid, is the second class's against 0."""
-    return F.log_softmax(torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits, dim=1)
+def _log_probabilities(logits: Tensor, sigmoid: bool) -> Tensor:
+    """Return log-probabilities (B,C,H,W) of the classes, or (B,2,C,H,W) of each being absent and there."""
+    return F.log_softmax(torch.stack([torch.zeros_like(logits), logits], 1) if sigmoid else logits, dim=1)

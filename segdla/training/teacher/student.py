@@ -27,6 +27,7 @@ class Teacher:
     features: float
     temperature: float
     digits: str  # of its file's hash
+    sigmoid: bool = False  # the head of both
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
@@ -102,7 +103,7 @@ class Student(nn.Module):
             at_image_size(x, stride // finer, at_stride(size, finer))
             for x, stride in zip((logits, teacher_logits), strides, strict=True)
         )
-        return divergence(ours, theirs, self.teacher.temperature)
+        return divergence(ours, theirs, self.teacher.temperature, self.teacher.sigmoid)
 
 
 def channels_by_stride(backbone: Backbone) -> dict[int, int]:

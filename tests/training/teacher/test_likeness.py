@@ -21,9 +21,11 @@ def test_the_divergence_of_two_pixels_by_hand():
     assert divergence(student, teacher, temperature=2.0).item() == pytest.approx(BY_HAND, rel=1e-12)
 
 
-def test_one_logit_is_the_second_class_s_against_what_is_around():
+def test_under_sigmoid_each_logit_is_a_class_against_its_absence():
     student, teacher = pixels((0,), (4,)), pixels((2 * math.log(3),), (4,))
-    assert divergence(student, teacher, temperature=2.0).item() == pytest.approx(BY_HAND, rel=1e-12)
+    assert divergence(student, teacher, 2.0, sigmoid=True).item() == pytest.approx(BY_HAND, rel=1e-12)
+    both = (torch.cat([one, torch.ones_like(one)], dim=1) for one in (student, teacher))  # the second class is alike
+    assert divergence(*both, 2.0, sigmoid=True).item() == pytest.approx(BY_HAND / 2, rel=1e-12)
 
 
 def test_decorrelation_is_numpy_s_correlation_of_each_channel_over_the_batch():
