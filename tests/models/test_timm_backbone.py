@@ -196,7 +196,7 @@ def test_timm_missing_or_broken_leaves_the_rest_alone(breakage, monkeypatch):
     else:
         monkeypatch.setattr("builtins.__import__", broken)
     reason = "is not installed" if breakage is None else r"can't be imported \(operator torchvision::nms"
-    with pytest.raises(UserError, match=rf'the package timm {reason}.*pip install -e "\.\[timm\]"'):
+    with pytest.raises(UserError, match=rf'the package timm {reason}.*pip install "segdla\[timm\]"'):
         create_model("timm/test_resnet", 3, output_stride=4)
     assert create_model("dla46_c", 3, output_stride=8).output_stride == 8
 

@@ -304,7 +304,7 @@ def test_a_run_with_own_parts_resumes_to_the_same_bits(config, tmp_path, monkeyp
     ("own", "message"),
     [
         ({"source": {"train": Stripes()}}, "source has no 'val'"),
-        ({"source": STRIPES, "model": small_network(3)}, "model has 3 classes and the data 2"),
+        ({"source": STRIPES, "model": small_network(3)}, "model gives 3 logits and the data take 2"),
     ],
 )
 def test_own_parts_that_do_not_fit_leave_no_run(config, tmp_path, own, message):
