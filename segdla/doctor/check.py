@@ -29,7 +29,10 @@ _CONSTANT = 2.0  # standard deviation of the samples, of 255
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """Numbers about a split. Shares are of the labelled pixels; weights are 0 for a class without pixels."""
+    """Numbers about a split. Shares are of the labelled pixels.
+
+    Weights are 0 for a class without pixels; there are none for classes that overlap.
+    """
 
     images: int
     sizes: dict[str, int]  # "height x width" to images
@@ -213,6 +216,10 @@ def _summary(num_images: int, pairs: Sequence[_Pair], classes: Classes) -> Split
     pixels, num_labelled = labelled.sum(0), counts[:, : classes.num_values].sum()
     image_pixels = (counts.sum(1)[:, None] * (labelled > 0)).sum(0)
     sizes = Counter(f"{height} x {width}" for height, width in (pair.image.size for pair in pairs))
+
+    def rounded(weights: np.ndarray) -> list[float]:
+        return [] if classes.overlapping else [float(f"{weight:.4g}") for weight in weights]
+
     return SplitSummary(
         images=num_images,
         sizes=dict(sizes.most_common()),
@@ -222,6 +229,6 @@ def _summary(num_images: int, pairs: Sequence[_Pair], classes: Classes) -> Split
         pixels=dict(zip(classes.names, pixels.tolist(), strict=True)),
         shares=dict(zip(classes.names, (pixels / max(1, num_labelled)).tolist(), strict=True)),
         images_with=dict(zip(classes.names, (labelled > 0).sum(0).tolist(), strict=True)),
-        median_frequency_weights=[float(f"{weight:.4g}") for weight in median_frequency_weights(pixels, image_pixels)],
-        enet_weights=[float(f"{weight:.4g}") for weight in enet_weights(pixels)],
+        median_frequency_weights=rounded(median_frequency_weights(pixels, image_pixels)),
+        enet_weights=rounded(enet_weights(pixels)),
     )

@@ -35,12 +35,11 @@ def print_report(report: Report) -> None:
         show(_split_table(report.splits))
         show(_class_table(report.splits))
         split = report.splits.get("train", next(iter(report.splits.values())))
-        say(
-            f"to paste, if you want them:\n"
-            f"  model: {{mean: {split.mean}, std: {split.std}}}\n"
-            f"  loss: {{class_weights: {split.median_frequency_weights}}}  # median_frequency computes these\n"
-            f"  loss: {{class_weights: {split.enet_weights}}}  # enet computes these"
-        )
+        say(f"to paste, if you want them:\n  model: {{mean: {split.mean}, std: {split.std}}}")
+        rules = {"median_frequency": split.median_frequency_weights, "enet": split.enet_weights}
+        for rule, weights in rules.items():
+            if weights:
+                say(f"  loss: {{class_weights: {weights}}}  # {rule} computes these")
     if report.weights:
         say(report.weights)
     if report.label_errors is not None:
