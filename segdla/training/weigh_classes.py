@@ -13,10 +13,12 @@ from segdla.machine.terminal import progress, say
 def weigh_classes(setting: Sequence[float] | str | None, source: Source, *, may_skip: bool) -> Sequence[float] | None:
     """Return one weight a class: those of ``setting``, or counted as it says; None if all classes weigh the same.
 
-    With ``may_skip``, masks that can't be read are not counted. Raises UserError if they may not be skipped, or if the
-    number of weights is wrong.
+    With ``may_skip``, masks that can't be read are not counted. Raises UserError if they may not be skipped, if the
+    number of weights is wrong, or if classes overlap.
     """
     names = source.classes.names
+    if setting is not None:
+        source.classes.require_exclusive("loss.class_weights")
     if isinstance(setting, str):
         counting = partial(progress, description="counting pixels")
         on_error = _say_left_out if may_skip else None

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from segdla.data.scenes import Scenes
+from segdla.data.source import Classes
 from segdla.errors import UserError
 from segdla.training.weigh_classes import weigh_classes
 
@@ -26,6 +27,15 @@ def test_weights_are_as_given():
 def test_class_weights_must_fit():
     with pytest.raises(UserError, match="2 numbers for 9 classes"):
         weigh_classes((1, 2), SCENES, may_skip=False)
+
+
+@pytest.mark.parametrize("setting", [(1.0,) * 3, "enet"])
+def test_classes_that_overlap_have_no_weights(setting):
+    source = Scenes("train", 3, (32, 48))
+    source.classes = Classes(("a", "b", "c"), ((0, 0, 0),) * 3, overlapping=True)
+    assert weigh_classes(None, source, may_skip=False) is None
+    with pytest.raises(UserError, match=r"loss.class_weights is for classes of which each pixel has one"):
+        weigh_classes(setting, source, may_skip=False)
 
 
 def test_class_weights_are_counted_in_the_masks(capsys):
