@@ -19,10 +19,11 @@ class SetCounts(ConfusionMatrix):
         self.members = torch.from_numpy(classes.members()).to(device)  # (sets,C)
 
     def by_class(self, counts: Tensor) -> Tensor:
-        # Integers, but in floating point, exact up to 2^53: CUDA multiplies no matrices of integers.
-        members, counts = self.members.double(), counts[:, :-1].double()
-        hits = ((members.T @ counts) * members.T).sum(1)
-        return torch.stack([hits, counts.sum(1) @ members, counts.sum(0) @ members]).long()
+        # By element, because CUDA multiplies no matrices of integers, and some devices have no double.
+        members, among_sets = self.members, counts[:, :-1]
+        hits = (among_sets[..., None] * members[:, None] * members).sum((0, 1))
+        truth, predicted = ((sums[:, None] * members).sum(0) for sums in (counts.sum(1), among_sets.sum(0)))
+        return torch.stack([hits, truth, predicted])
 
 
 def counts_of(classes: Classes, device: torch.device | str = "cpu") -> ConfusionMatrix:

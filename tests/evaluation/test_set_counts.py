@@ -13,6 +13,7 @@ def test_each_class_is_scored_as_two_classes_would_be():
     generator = torch.Generator().manual_seed(0)
     targets, predicted = torch.randint(0, 8, (2, 2, 20, 30), dtype=torch.uint8, generator=generator)
     targets[0, :5] = 255
+    predicted[1, :5] = 255  # no set: a miss of each true class
     counts = counts_of(THREE)
     counts.update(torch.zeros(0), targets, Prediction(predicted))
     scores = counts.scores(THREE.names)
@@ -20,7 +21,7 @@ def test_each_class_is_scored_as_two_classes_would_be():
     for bit, name in enumerate(THREE.names):
         binary = ConfusionMatrix(2)
         truth = (targets >> bit & 1).where(targets != 255, 255)
-        binary.update(torch.zeros(0), truth, Prediction(predicted >> bit & 1))
+        binary.update(torch.zeros(0), truth, Prediction((predicted >> bit & 1).where(predicted != 255, 255)))
         expected = binary.scores(("no", "yes"))
         for ours, theirs in zip(*((s.iou, s.accuracy, s.precision) for s in (scores, expected)), strict=True):
             assert ours[name] == theirs["yes"]
