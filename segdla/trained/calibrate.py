@@ -4,9 +4,14 @@ import math
 from dataclasses import replace
 from typing import Any, Literal
 
+import torch
+
 from segdla.checkpoints.checkpoint import read_checkpoint, write_checkpoint
 from segdla.checkpoints.find import SHIPPED
+from segdla.data.source import Source
 from segdla.errors import UserError
+from segdla.evaluation.temperature import TemperatureFit
+from segdla.evaluation.threshold import ThresholdFit
 from segdla.export.formats import is_exported
 from segdla.trained.open import TrainedNetwork
 
@@ -27,12 +32,26 @@ def require_own_card(trained: TrainedNetwork, key: Key) -> None:
         trained.classes.require_exclusive("a temperature")
     elif trained.config.model.head == "softmax":
         raise UserError(f"{origin.path} has head softmax, which has no threshold; leave out --fit-threshold")
+    elif trained.temperature != 1:
+        raise UserError(
+            f"a threshold is of probabilities before the temperature, here {trained.temperature:.4g}; fit it with "
+            "eval.temperature=null"
+        )
 
 
-def keep_fitted(trained: TrainedNetwork, key: Key, fit: dict[str, Any]) -> None:
+def fit_of(key: Key, source: Source, device: torch.device) -> TemperatureFit | ThresholdFit:
+    """Return the evaluator that fits a value on the images of a source."""
+    if key == "temperature":
+        return TemperatureFit(len(source))
+    names = source.classes.names
+    return ThresholdFit(names if source.classes.overlapping else names[1:], device)
+
+
+def keep_fitted(trained: TrainedNetwork, key: Key, fit: dict[str, Any]) -> str:
     """Write the fitted value, the result of its evaluator, into the network's checkpoint, whole or not at all.
 
-    Raises UserError if there is none, the file holds another network by now, or it can't be written.
+    Returns a line about it. Raises UserError if there is none, the file holds another network by now, or it can't be
+    written.
     """
     values = (fit["temperature"],) if key == "temperature" else tuple(fit["thresholds"].values())
     if any(map(math.isnan, values)):
@@ -46,3 +65,5 @@ def keep_fitted(trained: TrainedNetwork, key: Key, fit: dict[str, Any]) -> None:
     card = checkpoint.card
     card = replace(card, temperature=values[0]) if key == "temperature" else replace(card, thresholds=values)
     write_checkpoint(trained.path, checkpoint.state_dict, card)
+    use = "for eval.temperature=fitted" if key == "temperature" else "and used from now on"
+    return f"the {key} is in the checkpoint, {use}"

@@ -85,6 +85,8 @@ def test_a_fitted_threshold_is_kept_and_used_from_then_on(run, tool, capsys):
 
 def test_what_does_not_fit_is_refused(config, run, fails):
     assert "eval.threshold is what is to be fitted" in fails("test", run, "eval.threshold=0.4", "--fit-threshold")
+    tempered = fails("test", run, "eval.temperature=2", "--fit-threshold")
+    assert "a threshold is of probabilities before the temperature, here 2; fit it with" in tempered
     assert "less than 1" in fails("test", run, "eval.threshold=1")
     with pytest.raises(UserError, match=r"model.head sigmoid is for two classes, .* for 3, set it to softmax"):
         segdla.load_config(config, {"data.classes": ["a", "b", "c"]})
