@@ -42,7 +42,8 @@ class Pictures:
     def update(self, images: Tensor, targets: Tensor, prediction: Prediction) -> None:
         """Draw the images of a batch."""
         assert prediction.probabilities is not None, "uncertainty needs probabilities"
-        unsure = (255 * (1 - prediction.probabilities.amax(1))).round().byte()
+        confidences = prediction.probabilities.gather(1, prediction.class_ids[:, None].long())[:, 0]
+        unsure = (255 * (1 - confidences)).round().byte()
         tensors = (images.permute(0, 2, 3, 1), targets, prediction.class_ids, unsure)
         arrays = zip(*(tensor.cpu().numpy() for tensor in tensors), strict=True)
         for name, (image, target, class_ids, doubts) in zip(prediction.names, arrays, strict=True):
