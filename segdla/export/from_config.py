@@ -6,8 +6,8 @@ import torch
 
 from segdla.checkpoints.checkpoint import Card
 from segdla.config import Config
+from segdla.data.class_weights import count_pixels
 from segdla.data.from_config import open_split, whole_images
-from segdla.data.labels import IGNORE_INDEX
 from segdla.data.source import Source
 from segdla.data.subset import evenly_spaced
 from segdla.errors import UserError
@@ -65,9 +65,9 @@ def export_network(
 
 
 def _scorer(config: Config, head: Head, images: Source) -> Scorer:
-    """Return the scorer on labelled images. Raises UserError if there is no labelled pixel in them."""
-    if not any((images.target(index) != IGNORE_INDEX).any() for index in range(len(images))):
-        raise UserError(f"no labelled pixel in {len(images)} validation images")
+    """Return the scorer on labelled images. Raises UserError if no pixel of them is labelled as a class."""
+    if not count_pixels(images)[0].any():
+        raise UserError(f"no labelled pixel of a class in {len(images)} validation images")
 
     def mean_iou(logits_of: LogitsOf, stride: int) -> float:
         predictor = Predictor(logits_of, stride, config.eval, head=head)

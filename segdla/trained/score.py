@@ -116,7 +116,8 @@ class Evaluation:
             if official:
                 scores = replace(scores, official=official.confirm(scores))
         if math.isnan(scores.mean_iou):
-            raise UserError(f"the {self.split} split has no labelled pixel, so nothing can be scored; check its masks")
+            reason = f"the {self.split} split has no labelled pixel of a class"
+            raise UserError(f"{reason}: nothing can be scored; check its masks")
         group_of = {self.source.name(index): self.source.group(index) for index in range(len(self.source))}
         scores = scores.with_images(confusion.image_counts(names, group_of))
         return replace(scores, other={evaluator.name: evaluator.result() for evaluator in evaluators})

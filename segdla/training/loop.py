@@ -214,7 +214,7 @@ def validate(
     count_batches(lambda batch: Prediction(class_ids(batch)), images, [confusion], plan.device, keep_samples)
     scores = confusion.scores(classes.names, split="val", protocol=classes.protocol)
     if math.isnan(scores.mean_iou) and not is_rehearsal:
-        raise UserError("the validation split has no labelled pixel, so nothing can be scored; check its masks")
+        raise UserError("the validation split has no labelled pixel of a class: nothing can be scored; check its masks")
     training.evaluated = training.step
     is_best = scores.mean_iou > training.best
     training.best = max(training.best, scores.mean_iou)

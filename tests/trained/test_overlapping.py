@@ -133,7 +133,18 @@ class Exclusive(segdla.Source):
         return np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
 
 
-def test_the_doctor_counts_each_class(config):
+def test_the_doctor_counts_each_class(config, tool, capsys, tmp_path):
+    assert tool("check_data")(config, "--output", tmp_path / "checked") == 0
+    said = capsys.readouterr().out
+    assert "model: {mean: [" in said and "class_weights" not in said
     summary = segdla.check(config).splits["train"]
     assert summary.pixels == {"car": 2 * 24 * 24, "wheel": 2 * 8 * 8, "glass": 2 * 6 * 6} and summary.labelled == 1
     assert json.dumps(summary.shares)
+
+
+def test_a_file_is_not_scored_where_no_class_occurs(run, monkeypatch, tmp_path, capsys):
+    nothing = np.zeros((32, 48), np.uint8)  # known to be of no class
+    monkeypatch.setattr("segdla.data.annotations.annotation_source.AnnotationSource.target", lambda *_: nothing)
+    monkeypatch.setattr("segdla.export.from_config.export", lambda *_, scorer, **__: scorer)
+    assert segdla.load(run, "cpu").export(tmp_path / "a.onnx") is None
+    assert "not scored: no labelled pixel of a class in 2 validation images" in capsys.readouterr().out
