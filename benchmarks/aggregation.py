@@ -145,7 +145,7 @@ def main() -> None:
                 if str(seed) not in ious:
                     ious[str(seed)] = train(name, variant, seed, epochs[name], args.work)
                     write(path.stem, {**record, **machine(device), "threads": args.threads})
-    keep_memory()
+    keep_memory(device)
     record["costs"] = record.get("costs", {}) | costs(args.only, device, args.rounds)
     write(path.stem, {**record, **machine(device), "threads": args.threads, "size": SIZE})
     print(table(record))

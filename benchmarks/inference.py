@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="calls of each contender (default: 9)")
     parser.add_argument("--leave-out", nargs="*", default=(), metavar="NAME", help="contenders to leave out")
     args = parser.parse_args()
-    keep_memory()
+    keep_memory(CPU)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         ways = contenders(tuple(args.size), args.stride, Path(folder))
         times = alternating({name: way for name, way in ways.items() if name not in args.leave_out}, args.rounds)

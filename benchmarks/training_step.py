@@ -170,7 +170,7 @@ def main() -> None:
     batch = args.batch or (2 if on_cpu else 16)
     steps = args.steps or (3 if on_cpu else 20)
     torch.backends.cudnn.benchmark = True
-    keep_memory()
+    keep_memory(device)
 
     contenders = {
         "ours, stride 4": partial(our_loop, partial(ours, 4)),

@@ -39,3 +39,9 @@ def open_scoring(args: argparse.Namespace, checkpoint: str | None, overrides: Se
     trained, images = evaluation.trained, f"{evaluation.config.data.dataset} {args.split}"
     say(f"{trained.origin} on {images}, {len(evaluation.source)} images, {trained.device}, {trained.machine}")
     return evaluation
+
+
+def in_words(evaluation: "Evaluation") -> str:
+    """Return how images are predicted."""
+    words = {"multiscale": f"{len(evaluation.scales)} scales", "flip": "flip", "window": "windows"}
+    return " + ".join(words[option] for option in evaluation.options) or "single scale"

@@ -123,8 +123,8 @@ def build_training(t: TrainConfig, model: nn.Module, plan: Plan) -> Training:
 def build_gradients(
     t: TrainConfig, training: Training, learner: nn.Module, objective: Objective, plan: Plan
 ) -> Gradients:
-    """Return the function that computes a step's gradients, as a CUDA graph if the config asks for one."""
-    gradients = gradients_of(training, learner, objective, plan)
+    """Return the function of a step's gradients: over all devices, as a CUDA graph if the config asks for one."""
+    gradients = gradients_of(training, distributed.replicated(learner, plan.device), objective, plan)
     return as_graph(gradients, training.model, plan.device) if t.cuda_graph else gradients
 
 

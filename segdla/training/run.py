@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from segdla.machine.heap import keep_memory
 from segdla.machine.out_of_memory import answering_out_of_memory
 from segdla.machine.terminal import say
 from segdla.models.dlaseg import DLASeg
-from segdla.models.from_config import about_weights, completed, load_initial_weights
+from segdla.models.from_config import completed, load_initial_weights
 from segdla.training import from_config as build
 from segdla.training import loop
 from segdla.training.batches import batches_of
@@ -35,7 +36,7 @@ from segdla.training.budget.from_config import with_batch_size, with_length
 from segdla.training.budget.time_budget import UNKNOWN, with_new_length
 from segdla.training.cuda_graph import Recorded
 from segdla.training.loggers import require_installed
-from segdla.training.own.from_config import build_objective, open_data, open_network
+from segdla.training.own.from_config import advise_weights, build_objective, open_data, open_network
 from segdla.training.own.parts import Data, Loss, Own
 from segdla.training.run_folder import CONFIG, Run, config_in_place, new_folder, occupied
 from segdla.training.state import Plan, Training, read_state, require_unfinished, restore
@@ -75,10 +76,7 @@ def train(
 
     Raises UserError, one line with the remedy, if something does not fit.
     """
-
-    def choose() -> Path:
-        return new_folder(Path(runs), name, "run" if isinstance(config, Config) else Path(config).stem)
-
+    choose = partial(new_folder, Path(runs), name, "run" if isinstance(config, Config) else Path(config).stem)
     settings, folder = distributed.on_main(lambda: (load_config(config, with_new_length(overrides)), choose()))
     return _run(settings, Own(loss, source, model), folder, choose)
 
@@ -124,8 +122,7 @@ def started(config: Config) -> Iterator[Machine]:
     t = config.train
     build.require_possible(config)
     machine = start(t.device, t.precision, deterministic=t.deterministic)
-    if machine.device.type == "cpu":
-        keep_memory()
+    keep_memory(machine.device)
     torch.manual_seed(t.seed)
     with answering_out_of_memory(machine.device, build.memory_remedy(config), num_workers(config)):
         yield machine
@@ -136,21 +133,18 @@ def open_setup(config: Config, own: Own, machine: Machine, folder: Path, *, resu
     data = open_data(config, own)
     transform = training_transform(config, len(data.training.classes))
     config = distributed.on_main(lambda: completed(config, is_new=not resumes))
-    starts_at_random = not (resumes or config.model.weights or own.model)
-    if starts_at_random and distributed.is_main() and (advice := about_weights(config.model)):
-        say(advice)
+    if not resumes:
+        advise_weights(config, own)
     network = open_network(config, own, data)
     model = with_teacher(network, config, data.training.classes, machine, folder)
     config = with_batch_size(config, own, data.training, model, machine)
     model = build.prepared(model, config.train, machine.device)
     plan = build.build_plan(config, folder, machine, len(data.training))
-    training = open_training(config, data, network, model, plan, resumes=resumes)
+    training = open_training(config, data, network, model, plan, resumes)
     return Setup(config, own, machine, data, transform, plan, training)
 
 
-def open_training(
-    config: Config, data: Data, network: DLASeg, model: nn.Module, plan: Plan, *, resumes: bool
-) -> Training:
+def open_training(config: Config, data: Data, network: DLASeg, model: nn.Module, plan: Plan, resumes: bool) -> Training:
     """Open the training state: at step 0 with the initial weights, or where the run's state says.
 
     ``model`` is everything that is trained, the network among it. Raises UserError if weights or state don't fit, or
@@ -202,5 +196,4 @@ def prepare(setup: Setup) -> tuple[nn.Module, SegmentationDataset, Gradients]:
     learner = compiled(training.model, machine.device) if config.train.compile else training.model
     samples = training_samples(config, data.training, transform)
     objective = build_objective(config, own, samples.source, machine.device)
-    replica = distributed.replicated(learner, machine.device)
-    return learner, samples, build.build_gradients(config.train, training, replica, objective, plan)
+    return learner, samples, build.build_gradients(config.train, training, learner, objective, plan)

@@ -8,7 +8,7 @@ CODE = """
 import torch
 from segdla.machine.heap import keep_memory
 if {keeps}:
-    keep_memory()
+    keep_memory(torch.device("cpu"))
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1])

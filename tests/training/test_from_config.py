@@ -121,6 +121,7 @@ def test_adamw_averages_as_the_config_says():
 )
 def test_a_step_is_a_graph_where_it_can_be_one(wanted, device, processes, recorded, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(from_config.distributed, "world_size", lambda: processes)
+    monkeypatch.setattr(from_config.distributed, "replicated", lambda learner, _: learner)
     t = settings(f"train.cuda_graph={wanted}").train
     plan = Plan(tmp_path, torch.device(device), num_steps=1, steps_per_epoch=1)
     network = nn.Conv2d(3, 2, 1)

@@ -11,7 +11,7 @@ from segdla.inference.from_config import num_logits
 from segdla.machine import distributed
 from segdla.machine.terminal import say
 from segdla.models.dlaseg import DLASeg
-from segdla.models.from_config import build_network
+from segdla.models.from_config import about_weights, build_network
 from segdla.training.from_config import build_loss
 from segdla.training.losses import Objective
 from segdla.training.own.parts import Data, Own, own_data, require_fitting
@@ -38,6 +38,13 @@ def _labelled_data(config: Config, own: Own) -> Data:
         if doubt and distributed.is_main():
             say(f"{doubt} (segdla check CONFIG tells more)")
     return data
+
+
+def advise_weights(config: Config, own: Own) -> None:
+    """Say which weights the network might start from, if it is the config's and starts at random."""
+    at_random = own.model is None and not config.model.weights
+    if at_random and distributed.is_main() and (advice := about_weights(config.model)):
+        say(advice)
 
 
 def open_network(config: Config, own: Own, data: Data) -> DLASeg:
