@@ -2,7 +2,7 @@
 
 KINDS = {
     "ids": "PNGs whose pixels are class ids; of a video, one a frame in NAME.frames/",
-    "color": "PNGs with a palette: coloured to look at, and their pixels are the ids",
+    "color": "PNGs with a palette: coloured to look at, and their pixels are the ids; RGB, if classes overlap",
     "masks": "a PNG of black and white for each class, NAME/ID_CLASS.png; pixels may be of several, if classes overlap",
     "overlay": "the colours over the image, but for the background's, with a legend where there is room",
     "side-by-side": "image, overlay and legend",
