@@ -49,8 +49,8 @@ SPLITS = {"train": Drawn("train"), "val": Drawn("val", count=1)}
 def rows():
     """The table of the page: what each format keeps."""
     page = (ROOT / "docs" / "converting.md").read_text(encoding="utf-8")
-    found = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE)
-    return {form: [cell.strip() == "yes" for cell in cells.split("|")[:5]] for form, cells in found}
+    found = re.findall(r"^\| `(\w+)` \| ((?:(?:yes|no) \| ){4}(?:yes|no)) \|$", page, re.MULTILINE)
+    return {form: [cell.strip() == "yes" for cell in cells.split("|")] for form, cells in found}
 
 
 def kept(folder, splits=SPLITS):
