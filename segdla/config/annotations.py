@@ -56,7 +56,7 @@ class AnnotationsConfig(FilesConfig):
     """Labels of pixels that are neither trained on nor scored."""
     overlap: Literal["last", "smaller", "keep"] | None = None
     """Which of two shapes a pixel in both belongs to: the one drawn last, or the smaller one. null is last where the
-    format keeps the order of drawing, and else smaller. keep, for model.head sigmoid and up to seven classes: it is of
+    format keeps the order of drawing, and else smaller. keep, for model.head sigmoid and two to seven classes: it is of
     both their classes, and a pixel without a label is of none."""
     colors: tuple[Color, ...] | None = None
     """One RGB colour for each class, to draw predictions in. null is the format's colours, or colours that are easy to
