@@ -153,6 +153,16 @@ def test_a_file_name_occurs_once():
     assert repeated <= {"__init__.py", "__main__.py", "from_config.py", "run.py"}
 
 
+def test_a_class_s_name_occurs_once():
+    names = Counter(
+        node.name
+        for path in SOURCES
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, times in names.items() if times > 1] == []
+
+
 def test_facts_stand_once():
     """The ignored id and ImageNet's statistics; 255 as white or as the largest byte is another fact."""
     texts = {module_name(path): path.read_text(encoding="utf-8") for path in SOURCES}

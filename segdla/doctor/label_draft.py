@@ -8,7 +8,7 @@ import numpy as np
 
 from segdla.data.annotations import AnnotationSource, Item, Rules, open_export, recognise
 from segdla.data.annotations.image_names import ImageNames
-from segdla.data.annotations.label_export import Export
+from segdla.data.annotations.label_export import LabelExport
 from segdla.data.annotations.unlabelled import class_of_rest
 from segdla.data.labels import IGNORE_INDEX
 from segdla.data.source import Classes
@@ -89,7 +89,7 @@ def draft_labels(
     return Draft({config: text, **files}, [*remarks, *division.remarks])
 
 
-def labels_in(items: Sequence[Item], export: Export) -> tuple[list[str], list[str], list[Item], list[str]]:
+def labels_in(items: Sequence[Item], export: LabelExport) -> tuple[list[str], list[str], list[Item], list[str]]:
     """Return the labels of outlines, those of boxes alone, the items that can be read, and the others' problems.
 
     Raises UserError if there are boxes alone.
@@ -128,7 +128,7 @@ def about_boxes(labels: Sequence[str]) -> list[str]:
     ]
 
 
-def unlabelled_images(found: ImageNames, export: Export) -> list[str]:
+def unlabelled_images(found: ImageNames, export: LabelExport) -> list[str]:
     """Return a remark on the images that have no labels; none if there are no such images."""
     used = {name for entry in export.entries for name in (entry.image, entry.labels, *entry.further)}
     others = {*found.names} - used
@@ -213,7 +213,7 @@ def _divided(
 
 
 def _data_lines(
-    labels: Path, images: Path | None, form: str, choice: _Choice, export: Export, ignored: Sequence[str]
+    labels: Path, images: Path | None, form: str, choice: _Choice, export: LabelExport, ignored: Sequence[str]
 ) -> list[str]:
     shares = [100 * pixels / max(1, sum(choice.pixels)) for pixels in choice.pixels]
     lines = [
@@ -230,7 +230,7 @@ def _data_lines(
     return [*lines, f"  overlap: {order}; or {'last' if export.smaller_on_top else 'smaller'}"]
 
 
-def _remarks(form: str, export: Export, contents: Contents, choice: _Choice) -> list[str]:
+def _remarks(form: str, export: LabelExport, contents: Contents, choice: _Choice) -> list[str]:
     remarks = [f"{len(contents.pairs)} labelled images of the format {form}; {len(choice.classes)} classes"]
     remarks += [choice.reason] if choice.reason else []
     remarks += export.remarks

@@ -18,7 +18,7 @@ _NONE = 255
 _THIN = 0.003  # of the diagonal: strips along outlines as narrow as that to either side are no regions
 
 
-class Region(NamedTuple):
+class SuspectRegion(NamedTuple):
     """A connected region that is labelled as one class and looks like another; ``box`` is (left, top, width, height).
 
     ``given`` is the class that most of its pixels are labelled as. ``confidence`` is the mean probability of the class
@@ -110,7 +110,9 @@ def find_suspects(levels: np.ndarray, target: np.ndarray, thresholds: np.ndarray
     return Suspects((target < len(levels)) & (class_ids != _NONE) & (class_ids != target), class_ids, best)
 
 
-def find_regions(levels: np.ndarray, target: np.ndarray, suspects: Suspects, surprise: np.ndarray) -> list[Region]:
+def find_regions(
+    levels: np.ndarray, target: np.ndarray, suspects: Suspects, surprise: np.ndarray
+) -> list[SuspectRegion]:
     """Return the connected regions of suspect pixels that look like one class, by falling score.
 
     A region's score is its side, as a share of the image's, times the mean strength of its pixels: the logarithm by
@@ -139,10 +141,10 @@ def find_regions(levels: np.ndarray, target: np.ndarray, suspects: Suspects, sur
             share = sure / 255 / pixels, own_sum / 255 / pixels
             inner = packed(labels[top : top + high, left : left + wide] == region)
             classes = int(votes[region].argmax()), class_id
-            regions.append(Region((left, top, wide, high), *classes, pixels, *share, score, inner))
+            regions.append(SuspectRegion((left, top, wide, high), *classes, pixels, *share, score, inner))
     return sorted(regions, key=lambda region: -region.score)
 
 
-def image_score(regions: list[Region]) -> float:
+def image_score(regions: list[SuspectRegion]) -> float:
     """Return an image's score: the root of the sum of its regions' squares, so that a large error is not outvoted."""
     return sqrt(sum(region.score**2 for region in regions))

@@ -13,7 +13,7 @@ import numpy as np
 from segdla.data.image_writer import write_image
 from segdla.data.source import Classes
 from segdla.doctor.finding import Finding
-from segdla.doctor.label_errors import Region, Suspects, image_score
+from segdla.doctor.label_errors import SuspectRegion, Suspects, image_score
 from segdla.doctor.misplaced_labels import Shift, Turn, agreement, find_exchanged, find_shift, find_turn
 from segdla.machine.files import write_json, write_whole
 
@@ -58,9 +58,11 @@ class LabelErrors:
     most: int = MOST_REGIONS
     images: list[CheckedImage] = field(default_factory=list)
     sheet: np.ndarray | None = field(default=None, repr=False)
-    _regions: list[tuple[float, int, int, Region]] = field(default_factory=list)  # a heap; ties go to the first seen
+    _regions: list[tuple[float, int, int, SuspectRegion]] = field(
+        default_factory=list
+    )  # a heap; ties go to the first seen
 
-    def add(self, image: CheckedImage, regions: list[Region]) -> None:
+    def add(self, image: CheckedImage, regions: list[SuspectRegion]) -> None:
         """Take in an image and its regions."""
         place = len(self.images)
         self.images.append(image)
@@ -74,11 +76,11 @@ class LabelErrors:
         return sorted(self.images, key=lambda image: -image.score)
 
     @property
-    def regions(self) -> list[tuple[CheckedImage, Region]]:
+    def regions(self) -> list[tuple[CheckedImage, SuspectRegion]]:
         """The regions with their images, those of the highest scores first."""
         return [(self.images[-place], region) for _, place, _, region in sorted(self._regions, reverse=True)]
 
-    def regions_of(self, image: CheckedImage) -> list[Region]:
+    def regions_of(self, image: CheckedImage) -> list[SuspectRegion]:
         """Return the regions of one image that were kept."""
         return [region for other, region in self.regions if other is image]
 
@@ -153,7 +155,7 @@ def judge_image(
     target: np.ndarray,
     class_ids: np.ndarray,
     suspects: Suspects,
-    regions: list[Region],
+    regions: list[SuspectRegion],
     num_classes: int,
 ) -> CheckedImage:
     """Return how an image's labels (H,W) fare against the classes (H,W) and the regions that a network sees."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from segdla.data.annotations import AnnotationSource, Item, Rules, annotations, open_export
-from segdla.data.annotations.label_export import Export
+from segdla.data.annotations.label_export import LabelExport
 from segdla.data.annotations.unlabelled import class_of_rest
 from segdla.data.archives import is_regular
 from segdla.data.background import background_of
@@ -128,7 +128,7 @@ def _with_unused(labels: Labels, contents: Contents, folders: Sequence[Path]) ->
 def _rest(
     names: Sequence[str],
     used: Sequence[str],
-    export: Export,
+    export: LabelExport,
     items: Sequence[Item],
     unlabelled: str | None,
     progress: Progress,

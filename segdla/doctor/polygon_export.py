@@ -14,7 +14,7 @@ from segdla.data.label_files.labelled import Attributes, Labelled, Style
 from segdla.data.label_files.written_formats import WRITTEN
 from segdla.data.labels import IGNORE_INDEX
 from segdla.data.source import Classes, Source
-from segdla.doctor.label_errors import Region
+from segdla.doctor.label_errors import SuspectRegion
 from segdla.doctor.label_ranking import CheckedImage, LabelErrors
 from segdla.errors import UserError, quoted
 from segdla.machine.files import write_whole
@@ -83,7 +83,7 @@ class PolygonExport:
 
 def _write_images(writer: LabelWriter, errors: LabelErrors, sources: Mapping[str, Source]) -> list[str]:
     """Write the regions of each image, and return the images' names, which are those that ``segdla convert`` gives."""
-    of_images: dict[int, tuple[CheckedImage, list[Region]]] = {}
+    of_images: dict[int, tuple[CheckedImage, list[SuspectRegion]]] = {}
     for image, region in errors.regions:
         of_images.setdefault(id(image), (image, []))[1].append(region)
     names = []
@@ -95,7 +95,7 @@ def _write_images(writer: LabelWriter, errors: LabelErrors, sources: Mapping[str
 
 
 def labelled(
-    name: str, path: Path | None, size: tuple[int, int], regions: Sequence[Region], classes: Classes
+    name: str, path: Path | None, size: tuple[int, int], regions: Sequence[SuspectRegion], classes: Classes
 ) -> Labelled:
     """Return an image with its regions as labels of what they look like; all other pixels are ignored."""
     class_ids = np.full(size, IGNORE_INDEX, np.uint8)

@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Table
 
 from segdla.errors import UserError, quoted
-from segdla.evaluation.image_counts import Difference, ImageCounts, difference
+from segdla.evaluation.image_counts import ImageCounts, ScoreDifference, difference
 from segdla.evaluation.scores import Scores
 from segdla.evaluation.table import percent
 
@@ -22,7 +22,7 @@ class Comparison:
 
     first: Scores
     second: Scores
-    difference: Difference
+    difference: ScoreDifference
     moved: list[tuple[str, float]]
 
     @property

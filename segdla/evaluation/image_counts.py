@@ -66,7 +66,7 @@ def intervals(counts: ImageCounts, confidence: float = 0.95) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ScoreDifference:
     """By how much a second network is better than a first, on the same images; each array is (C+1), the mean last.
 
     ``probability`` is that of a difference this large, either way, if the two were equally good (the p-value).
@@ -78,7 +78,7 @@ class Difference:
     probability: np.ndarray
 
 
-def difference(first: ImageCounts, second: ImageCounts, confidence: float = 0.95) -> Difference:
+def difference(first: ImageCounts, second: ImageCounts, confidence: float = 0.95) -> ScoreDifference:
     """Return the difference of two networks' IoU with its interval: a paired jackknife over groups of images.
 
     Both must count the same images in the same order. NaN where it can't be known, as of ``intervals``.
@@ -93,7 +93,7 @@ def difference(first: ImageCounts, second: ImageCounts, confidence: float = 0.95
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = np.where(middle == 0, 0, np.abs(middle) / error)  # in standard errors, also of equal networks
     probability = np.where(np.isnan(margin), np.nan, 2 * stdtr(len(left_out) - 1, -errors))
-    return Difference(middle, middle - margin, middle + margin, probability)
+    return ScoreDifference(middle, middle - margin, middle + margin, probability)
 
 
 def _iou(hits: np.ndarray, sums: np.ndarray) -> np.ndarray:

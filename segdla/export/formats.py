@@ -18,7 +18,7 @@ from segdla.inference.head import SOFTMAX, Head
 from segdla.models.dlaseg import DLASeg
 
 
-class Format(Protocol):
+class ExportFormat(Protocol):
     """The interface of a format module; to add a format, write its module and add its line to ``FORMATS``."""
 
     SUFFIX: str
@@ -34,7 +34,7 @@ class Format(Protocol):
         """Return a function from images to logits, the card, and the device that computes. May raise anything."""
 
 
-FORMATS: dict[str, Format] = {"onnx": onnx_file, "openvino": openvino_file, "torch": torch_file}
+FORMATS: dict[str, ExportFormat] = {"onnx": onnx_file, "openvino": openvino_file, "torch": torch_file}
 
 
 def is_exported(path: Path) -> bool:

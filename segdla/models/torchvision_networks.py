@@ -29,7 +29,7 @@ class Body(nn.Module):
         return list(self.layers(images).values())  # (B,channels[i],H/strides[i],W/strides[i])
 
 
-class Head(nn.Module):
+class HeavyHead(nn.Module):
     """The head of FCN or DeepLab v3 without its classifier: the one map of a body to one of the same size."""
 
     output_stride = 8
@@ -67,7 +67,7 @@ class Parts(NamedTuple):
     """A network's parts, and its classifier's initial weight (C,out_channels,1,1) and bias (C)."""
 
     backbone: Body
-    decoder: Head | LiteHead
+    decoder: HeavyHead | LiteHead
     weight: Tensor
     bias: Tensor
 
@@ -75,7 +75,10 @@ class Parts(NamedTuple):
 def _resnet_parts(network: Any) -> Parts:
     *layers, classifier = network.classifier
     return Parts(
-        Body(network.backbone, (2048,), (8,)), Head(layers, classifier.in_channels), classifier.weight, classifier.bias
+        Body(network.backbone, (2048,), (8,)),
+        HeavyHead(layers, classifier.in_channels),
+        classifier.weight,
+        classifier.bias,
     )
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from segdla.data.source import Source
 from segdla.doctor.check import SplitSummary, examine_splits
 from segdla.doctor.finding import IS_SERIOUS
-from segdla.doctor.label_errors import Region
+from segdla.doctor.label_errors import SuspectRegion
 from segdla.doctor.label_ranking import LabelErrors
 from segdla.errors import UserError
 from segdla.machine.terminal import progress
@@ -99,7 +99,7 @@ def doubtful_images(errors: LabelErrors, source: Source) -> list[Doubtful]:
     return images
 
 
-def crop(image: np.ndarray, region: Region) -> np.ndarray:
+def crop(image: np.ndarray, region: SuspectRegion) -> np.ndarray:
     """Return the surroundings of a region in an image (H,W,3), with its outline, light on dark, to be seen anywhere."""
     left, top, wide, high = region.box
     side = max(wide, high, round(_AROUND * min(image.shape[:2])))

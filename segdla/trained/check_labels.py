@@ -15,7 +15,7 @@ from segdla.data.source import Source
 from segdla.data.subset import evenly_spaced
 from segdla.doctor.check import Report
 from segdla.doctor.from_config import check as check_files
-from segdla.doctor.label_errors import Habits, Region, find_regions, find_suspects
+from segdla.doctor.label_errors import Habits, SuspectRegion, find_regions, find_suspects
 from segdla.doctor.label_ranking import LabelErrors, judge_image
 from segdla.doctor.polygon_export import PolygonExport
 from segdla.errors import UserError
@@ -116,7 +116,7 @@ def draw_sheet(errors: LabelErrors, sources: Mapping[str, Source], trained: Trai
     return contact_sheet(samples, errors.classes.names, errors.classes.palette) if samples else None
 
 
-def with_boxes(image: np.ndarray, regions: Sequence[Region]) -> np.ndarray:
+def with_boxes(image: np.ndarray, regions: Sequence[SuspectRegion]) -> np.ndarray:
     """Return a copy of an image (H,W,3) with frames around regions, light and dark, to be seen on any ground."""
     picture, width = image.copy(), max(1, round(max(image.shape) / 280))
     for left, top, wide, high in (region.box for region in regions):

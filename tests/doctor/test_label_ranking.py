@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from segdla.data.source import Classes
-from segdla.doctor.label_errors import Region
+from segdla.doctor.label_errors import SuspectRegion
 from segdla.doctor.label_ranking import CheckedImage, LabelErrors, shift_words
 from segdla.doctor.misplaced_labels import Shift, Turn
 
@@ -13,7 +13,7 @@ CLASSES = Classes(("sky", "=car, \x1b"), ((0, 0, 0), (9, 9, 9)))
 
 
 def region(score, given=0):
-    return Region((1, 2, 3, 4), given, 1 - given, 12, 0.75, 0.125, score, b"")
+    return SuspectRegion((1, 2, 3, 4), given, 1 - given, 12, 0.75, 0.125, score, b"")
 
 
 def image(name, score, **more):

@@ -9,7 +9,7 @@ from support import photo, write
 
 from segdla.data.source import Classes, Source
 from segdla.doctor.from_config import open_labels
-from segdla.doctor.label_errors import Region, packed
+from segdla.doctor.label_errors import SuspectRegion, packed
 from segdla.doctor.label_ranking import CheckedImage, LabelErrors
 from segdla.doctor.polygon_export import TOOLS, PolygonExport
 from segdla.errors import UserError
@@ -41,7 +41,7 @@ class Photos(Source):
 
 def region(mask, left, top, given, suggested, score):
     box = left, top, mask.shape[1], mask.shape[0]
-    return Region(box, given, suggested, int(mask.sum()), 0.75, 0.125, score, packed(mask))
+    return SuspectRegion(box, given, suggested, int(mask.sum()), 0.75, 0.125, score, packed(mask))
 
 
 @pytest.fixture

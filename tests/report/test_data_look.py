@@ -3,7 +3,7 @@ from markupsafe import Markup
 
 from segdla.data.source import Classes, Source
 from segdla.data.subset import Subset
-from segdla.doctor.label_errors import Region, packed
+from segdla.doctor.label_errors import SuspectRegion, packed
 from segdla.doctor.label_ranking import CheckedImage, LabelErrors
 from segdla.doctor.misplaced_labels import Turn
 from segdla.report.data_look import crop, doubtful_images, look_at_data
@@ -27,7 +27,7 @@ class Grey(Source):
 
 def region(score, box=(30, 10, 8, 6)):
     mask = np.ones((box[3], box[2]), bool)
-    return Region(box, 0, 1, int(mask.sum()), 0.75, 0.125, score, packed(mask))
+    return SuspectRegion(box, 0, 1, int(mask.sum()), 0.75, 0.125, score, packed(mask))
 
 
 def test_the_images_that_rank_first_with_their_worst_regions():

@@ -1,6 +1,6 @@
 """Labels as people have them: polygons and masks that a labelling tool has exported, read in place.
 
-A format is a module of ``label_formats.py``'s list. It turns its files into an ``Export``: entries of images, whose
+A format is a module of ``label_formats.py``'s list. It turns its files into a ``LabelExport``: entries of images, whose
 shapes ``rasterize.py`` draws by one rule when ``AnnotationSource`` reads them.
 """
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from segdla.data.annotations.file_tree import FileTree, open_tree
 from segdla.data.annotations.image_names import ImageNames
-from segdla.data.annotations.label_export import Entry, Export, subset_of
+from segdla.data.annotations.label_export import Entry, LabelExport, subset_of
 from segdla.data.annotations.shapes import Drawing, Patch, Shape
 from segdla.data.images import decode_stored_mask
 from segdla.data.listing import IMAGE_SUFFIXES
@@ -65,7 +65,7 @@ def fit(images: Path, masks: Path) -> bool:
     return True
 
 
-def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
+def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> LabelExport:
     """Find the masks of each image. Raises UserError if there are none."""
     masks, strangers = _masks(tree, images)
     if not masks:
@@ -84,7 +84,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
     remarks = [f"{len(masks)} masks of {len(entries)} images are merged when an image is read; the smaller is on top"]
     if strangers:
         remarks.append(f"left out, as they are of no image: {len(strangers)} masks, such as {strangers[0]}")
-    return Export(entries, sorted({mask.label for mask in masks}), smaller_on_top=True, remarks=remarks)
+    return LabelExport(entries, sorted({mask.label for mask in masks}), smaller_on_top=True, remarks=remarks)
 
 
 def _folders(tree: FileTree) -> dict[str, tuple[list[str], list[str]]]:

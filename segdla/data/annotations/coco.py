@@ -15,7 +15,7 @@ import numpy as np
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.json_node import Node, is_panoptic, may_be, read_json
-from segdla.data.annotations.label_export import Entry, Export, given, refused, subset_of
+from segdla.data.annotations.label_export import Entry, LabelExport, given, refused, subset_of
 from segdla.data.annotations.runs import decode_counts, patch_of_runs
 from segdla.data.annotations.shapes import Drawing, Shape, box, ring, upright
 from segdla.data.labels import Color
@@ -33,7 +33,7 @@ def recognise(tree: FileTree) -> bool:
     return any(may_be(tree, name, *_KEYS) and not is_panoptic(tree, name) for name in tree.with_suffix(".json"))
 
 
-def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
+def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> LabelExport:
     """Read the files of all splits, or of one. Raises UserError if one can't be read, or they have other classes."""
     entries: list[Entry] = []
     problems: list[str] = []
@@ -49,7 +49,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
         some, troubles = _entries(tree, name, content, categories, images)
         entries += some
         problems += troubles
-    return Export(entries, list(classes), smaller_on_top=True, colors=colors, problems=problems)
+    return LabelExport(entries, list(classes), smaller_on_top=True, colors=colors, problems=problems)
 
 
 def category_colors(content: Node) -> dict[str, Color]:

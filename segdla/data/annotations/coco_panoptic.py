@@ -15,7 +15,7 @@ from segdla.data.annotations.coco import category_colors
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.json_node import Node, is_panoptic, read_json
-from segdla.data.annotations.label_export import Entry, Export, refused, subset_of
+from segdla.data.annotations.label_export import Entry, LabelExport, refused, subset_of
 from segdla.data.annotations.shapes import Drawing
 from segdla.data.images import decode_stored_mask
 from segdla.data.labels import IGNORE_INDEX, UNLABELLED, Color, packed_colors
@@ -29,7 +29,7 @@ def recognise(tree: FileTree) -> bool:
     return bool(_files(tree))
 
 
-def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
+def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> LabelExport:
     """Read the files of all splits, or of one. Raises UserError if one can't be read, or has too many categories."""
     files = _files(tree)
     if not files:
@@ -53,7 +53,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
         entries += some
         problems += troubles
         colors |= category_colors(content)
-    return Export(entries, classes, colors=colors, problems=problems)
+    return LabelExport(entries, classes, colors=colors, problems=problems)
 
 
 class _Segments:

@@ -14,7 +14,7 @@ import numpy as np
 from segdla.data.annotations.encoded_png import clipped
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
-from segdla.data.annotations.label_export import Entry, Export, given, refused, subset_of
+from segdla.data.annotations.label_export import Entry, LabelExport, given, refused, subset_of
 from segdla.data.annotations.shapes import Drawing, Patch, Shape, box, ellipse, ring, upright
 from segdla.data.annotations.unlabelled import IGNORED
 from segdla.data.labels import Color
@@ -30,7 +30,7 @@ def recognise(tree: FileTree) -> bool:
     return bool(_files(tree))
 
 
-def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
+def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> LabelExport:
     """Read all files. Raises UserError if one can't be read."""
     names = _files(tree) or tree.with_suffix(".xml")
     if not names:
@@ -54,7 +54,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
             entries.append(Entry(found, name, _loader(image, where), split))
     known = {label: color for label, color in colors.items() if color is not None}
     classes = [label for label in colors if label not in ("", IGNORED)]
-    return Export(entries, classes, colors=known, ignore=(IGNORED,), problems=problems)
+    return LabelExport(entries, classes, colors=known, ignore=(IGNORED,), problems=problems)
 
 
 def _files(tree: FileTree) -> list[str]:

@@ -21,7 +21,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Export:
+class LabelExport:
     """The labelled images of a data set, and the classes that are known before the labels are read.
 
     ``smaller_on_top`` says that the format keeps no drawing order, so that smaller shapes go over larger ones.

@@ -19,7 +19,7 @@ from segdla.data.annotations import (
 )
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
-from segdla.data.annotations.label_export import Export
+from segdla.data.annotations.label_export import LabelExport
 from segdla.errors import UserError, quoted
 
 
@@ -27,13 +27,13 @@ class UnknownFormatError(UserError):
     """Labels are of no format in the list; perhaps they are masks."""
 
 
-class Format(Protocol):
+class AnnotationFormat(Protocol):
     """A module of two functions."""
 
     def recognise(self, tree: FileTree) -> bool:
         """Return whether the files are of this format, by their content."""
 
-    def read(self, tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
+    def read(self, tree: FileTree, images: ImageNames, subset: str | None = None) -> LabelExport:
         """Return the labelled images among ``images``, of one subset at least.
 
         Raises UserError if the files aren't of this format. A fault of one image is one of the export's problems, or
@@ -41,7 +41,7 @@ class Format(Protocol):
         """
 
 
-FORMATS: Mapping[str, Format] = {
+FORMATS: Mapping[str, AnnotationFormat] = {
     "coco": coco,
     "coco_panoptic": coco_panoptic,
     "yolo": yolo,
@@ -56,7 +56,7 @@ FORMATS: Mapping[str, Format] = {
 """Formats by the names that ``data.format`` has."""
 
 
-def format_named(name: str) -> Format:
+def format_named(name: str) -> AnnotationFormat:
     """Return the format of a name. Raises UserError if there is none."""
     if name not in FORMATS:
         raise UserError(f"{quoted(name, 40)} is no format of labels; those that are read: {', '.join(FORMATS)}")

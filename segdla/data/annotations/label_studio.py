@@ -16,7 +16,7 @@ import numpy as np
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.json_node import Node, read_json
-from segdla.data.annotations.label_export import Entry, Export, given, refused, subset_of
+from segdla.data.annotations.label_export import Entry, LabelExport, given, refused, subset_of
 from segdla.data.annotations.shapes import Drawing, Patch, Shape, box, ellipse, ring
 from segdla.data.listing import IMAGE_SUFFIXES
 from segdla.errors import UserError, quoted
@@ -30,7 +30,7 @@ def recognise(tree: FileTree) -> bool:
     return any(_is_tasks(tree, name) for name in tree.with_suffix(".json"))
 
 
-def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
+def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> LabelExport:
     """Read all files. Raises UserError if one can't be read."""
     names = tree.with_suffix(".json")
     names = names if len(names) == 1 else [name for name in names if _is_tasks(tree, name)]
@@ -59,7 +59,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
                 load = partial(refused, str(error))
             entries.append(Entry(image, name, load, subset_of(image.rpartition("/")[0])))
     remarks = [f"{several} images have several annotations; ground truth counts, or else the first"] if several else []
-    return Export(entries, problems=problems, remarks=remarks)
+    return LabelExport(entries, problems=problems, remarks=remarks)
 
 
 def _is_tasks(tree: FileTree, name: str) -> bool:

@@ -15,7 +15,7 @@ from segdla.data.annotations.encoded_png import patch_of_png
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.json_node import Node, may_be, read_json
-from segdla.data.annotations.label_export import Entry, Export, subset_of
+from segdla.data.annotations.label_export import Entry, LabelExport, subset_of
 from segdla.data.annotations.shapes import Drawing, Shape, ellipse, ring
 from segdla.data.annotations.unlabelled import IGNORED
 from segdla.errors import UserError, quoted
@@ -28,7 +28,7 @@ def recognise(tree: FileTree) -> bool:
     return any(may_be(tree, name, *_KEYS) for name in tree.with_suffix(".json")[:20])
 
 
-def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
+def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> LabelExport:
     """Find the image of each JSON file: the one of the same name, or the one that it names."""
     entries, problems = [], []
     for name in tree.with_suffix(".json"):
@@ -41,7 +41,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
         entries.append(Entry(image, name, partial(_load, tree, name), split))
     if not entries and not problems:
         raise UserError(f"{tree.root} has no JSON file, which labelme writes for each image; check the path (--labels)")
-    return Export(entries, _classes(tree), ignore=(IGNORED,), problems=problems)
+    return LabelExport(entries, _classes(tree), ignore=(IGNORED,), problems=problems)
 
 
 def _classes(tree: FileTree) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from segdla.data.annotations.annotation_source import AnnotationSource, Item, Rules
 from segdla.data.annotations.file_tree import FileTree, open_tree
 from segdla.data.annotations.image_names import ImageNames
-from segdla.data.annotations.label_export import Entry, Export
+from segdla.data.annotations.label_export import Entry, LabelExport
 from segdla.data.annotations.label_formats import format_named, recognise_tree
 from segdla.data.archives import read_text
 from segdla.data.folder import distinct_colors
@@ -83,7 +83,7 @@ def recognise(labels: Path) -> str:
 
 def open_export(
     labels: Path, form: str, images: Path | None, subset: str | None = None
-) -> tuple[FileTree, Export, ImageNames]:
+) -> tuple[FileTree, LabelExport, ImageNames]:
     """Return the files of labels, what they say, and the images. Raises UserError if the labels can't be read."""
     tree = open_tree(labels)
     beside = tree if tree.root != labels.parent else open_tree(labels.parent)  # the images beside a file
@@ -91,7 +91,7 @@ def open_export(
     return tree, format_named(form).read(tree, found, subset), found
 
 
-def _palette(names: Sequence[str], export: Export, background: str | None) -> Sequence[Color]:
+def _palette(names: Sequence[str], export: LabelExport, background: str | None) -> Sequence[Color]:
     colors = ({} if background is None else {background: (0, 0, 0)}) | dict(export.colors)
     listed = [colors[name] for name in names if name in colors]
     return listed if len(set(listed)) == len(names) else distinct_colors(len(names))

@@ -13,7 +13,7 @@ import numpy as np
 
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
-from segdla.data.annotations.label_export import Entry, Export
+from segdla.data.annotations.label_export import Entry, LabelExport
 from segdla.data.annotations.shapes import Drawing
 from segdla.data.annotations.unlabelled import IGNORED
 from segdla.data.images import decode_stored_mask
@@ -37,7 +37,7 @@ def recognise(tree: FileTree) -> bool:
     return bool(_masks(tree))
 
 
-def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
+def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> LabelExport:
     """Find the image and the split of each mask. Raises UserError if a list of classes can't be read."""
     masks = _masks(tree)
     if not masks:
@@ -62,7 +62,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
             problems.append(f"{tree.path(name)}: {error}")
             continue
         entries.append(Entry(image, name, partial(load_mask, tree, name, encode), split_of.get(stem, "")))
-    return Export(entries, classes, colors=colors, problems=problems)
+    return LabelExport(entries, classes, colors=colors, problems=problems)
 
 
 def load_mask(tree: FileTree, name: str, encode: Encode, size: tuple[int, int]) -> Drawing:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
-from segdla.data.annotations.label_export import Entry, Export, subset_of
+from segdla.data.annotations.label_export import Entry, LabelExport, subset_of
 from segdla.data.annotations.pascal_voc import load_mask
 from segdla.data.labels import IGNORE_INDEX, IdEncoding
 from segdla.errors import UserError, quoted
@@ -19,7 +19,7 @@ def recognise(tree: FileTree) -> bool:
     return bool(_lists(tree) and tree.with_suffix(_ENDING))
 
 
-def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
+def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> LabelExport:
     """Find the image of each mask. Raises UserError if there is no list of classes, or they differ."""
     lists = _lists(tree)
     if not lists:
@@ -38,7 +38,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
             problems.append(f"{tree.path(name)}: {error}")
             continue
         entries.append(Entry(image, name, partial(load_mask, tree, name, encode), subset_of(name.rpartition("/")[0])))
-    return Export(entries, list(first.values()), problems=problems)
+    return LabelExport(entries, list(first.values()), problems=problems)
 
 
 def _lists(tree: FileTree) -> list[str]:

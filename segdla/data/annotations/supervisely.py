@@ -14,7 +14,7 @@ from segdla.data.annotations.encoded_png import patch_of_png
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.json_node import Node, may_be, read_json
-from segdla.data.annotations.label_export import Entry, Export, subset_of
+from segdla.data.annotations.label_export import Entry, LabelExport, subset_of
 from segdla.data.annotations.shapes import Drawing, Shape, box, ring, upright
 from segdla.data.labels import Color
 from segdla.errors import UserError, quoted
@@ -27,7 +27,7 @@ def recognise(tree: FileTree) -> bool:
     return any(may_be(tree, name, "size", "objects") for name in _files(tree)[:1])
 
 
-def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
+def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> LabelExport:
     """Find the image of each file, which is named like it."""
     names = _files(tree)
     if not names:
@@ -44,7 +44,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
             continue
         entries.append(Entry(image, name, partial(_load, tree, name), subset_of(str(folder))))
     classes, colors = _classes(tree)
-    return Export(entries, classes, colors=colors, problems=problems)
+    return LabelExport(entries, classes, colors=colors, problems=problems)
 
 
 def _files(tree: FileTree) -> list[str]:

@@ -15,7 +15,7 @@ import yaml
 
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames, agree, path_parts
-from segdla.data.annotations.label_export import SPLIT_WORDS, Entry, Export, given
+from segdla.data.annotations.label_export import SPLIT_WORDS, Entry, LabelExport, given
 from segdla.data.annotations.shapes import Drawing, Shape, box, ring, upright
 from segdla.errors import UserError, quoted
 
@@ -31,7 +31,7 @@ def recognise(tree: FileTree) -> bool:
     return bool(_data_files(tree) and _label_files(tree))
 
 
-def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Export:
+def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> LabelExport:
     """Read data.yaml, and find each image's text file, which is read later. An image belongs to its first split."""
     names = _data_files(tree)
     if not names:
@@ -65,7 +65,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Expor
     remarks = [f"{without} images have no text file, so they hold no object"] if without else []
     if again:
         remarks.append(f"{again} images are in two splits in {names[0]}; train has them, or else val")
-    return Export(entries, list(classes.values()), smaller_on_top=True, problems=problems, remarks=remarks)
+    return LabelExport(entries, list(classes.values()), smaller_on_top=True, problems=problems, remarks=remarks)
 
 
 def _data_files(tree: FileTree) -> list[str]:
