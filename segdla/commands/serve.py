@@ -55,7 +55,7 @@ def port(word: str) -> int:
 def main(args: argparse.Namespace) -> int:
     try:
         from segdla.trained.serve.limits import Limits
-        from segdla.trained.serve.listen import address_of, bind, is_reachable_from_elsewhere, serve
+        from segdla.trained.serve.listen import bind, serve
     except ModuleNotFoundError as error:
         raise UserError(f'the package {error.name} is not installed; pip install "segdla[serve]"') from error
     from segdla.trained.segmenter import load
@@ -67,9 +67,6 @@ def main(args: argparse.Namespace) -> int:
         )
         trained = segmenter.trained
         say(f"{trained.origin}: {len(segmenter.classes)} classes, {trained.device}, {trained.machine}")
-        if is_reachable_from_elsewhere(listening):
-            say(f"listening on {args.host}: whoever reaches this machine can use it, without a password")
-        say(f"open {address_of(listening)} in a browser; Ctrl-C ends it")
         limits = Limits(args.max_upload * 10**6, args.max_pixels * 10**6, args.max_frames, args.waiting)
         serve(segmenter, listening, limits, {args.host, *args.name})
     return 0

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from segdla.errors import UserError
 from segdla.machine.signals import HANG_UP, ending_signals
+from segdla.machine.terminal import say
 from segdla.trained.segmenter import Segmenter
 from segdla.trained.serve.app import create_app
 from segdla.trained.serve.limits import Limits
@@ -92,13 +93,16 @@ def _config(app: FastAPI) -> uvicorn.Config:
 def serve(
     segmenter: Segmenter, listening: socket.socket, limits: Limits | None = None, names: Collection[str] = ()
 ) -> None:
-    """Serve a segmenter until Ctrl-C or SIGTERM; what is being answered then has a few seconds.
+    """Say where a segmenter is served, and serve it until Ctrl-C or SIGTERM; then, answers have a few seconds more.
 
     ``names`` are host names by which browsers may reach it, besides addresses and localhost.
     """
     with tempfile.TemporaryDirectory(prefix="segdla-serve-") as folder:
         app = create_app(segmenter, Path(folder), limits, names)
         server = Server(app)
+        if is_reachable_from_elsewhere(listening):
+            say("other machines can reach this one: whoever does can use it, without a password")
+        say(f"open {address_of(listening)} in a browser; Ctrl-C ends it")
         at_hang_up = None
         if HANG_UP is not None and HANG_UP in ending_signals():
             at_hang_up = signal.signal(HANG_UP, server.handle_exit)
