@@ -8,8 +8,6 @@ from segdla.config.data import ClassNames, Color, FilesConfig, Sample
 from segdla.config.section import PathText, Section
 from segdla.errors import quoted
 
-_MOST_OVERLAPPING = 7  # the bits of a byte, but for the one whose set would mean that the pixel is ignored
-
 
 class AnnotationSplit(Section):
     """The images of one split: all that are labelled, or those of a subset or a list."""
@@ -88,10 +86,6 @@ class AnnotationsConfig(FilesConfig):
         if twice := sorted(set(self.ignore) & {*self.classes, *(self.label_map or {})}):
             raise ValueError(
                 f"ignore names {quoted(twice[0])}, which is a class or in label_map; leave it in one place"
-            )
-        if self.overlapping and len(self.classes) > _MOST_OVERLAPPING:
-            raise ValueError(
-                f"overlap: keep is for up to {_MOST_OVERLAPPING} classes, not for {len(self.classes)}; leave some out"
             )
         if self.overlapping and self.background is not None:
             raise ValueError("with overlap: keep a pixel without a label is of no class; leave background out")

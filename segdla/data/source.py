@@ -15,7 +15,7 @@ from segdla.data.labels import IGNORE_INDEX, UNLABELLED, Color
 from segdla.data.wide_samples import SampleRange
 from segdla.errors import UserError
 
-MOST_OVERLAPPING = 7
+MOST_OVERLAPPING = 7  # the bits of a byte, but for one: all eight would be the ignored value
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Classes:
         if len(self.names) != len(self.palette):
             raise UserError(f"{len(self.names)} classes have {len(self.palette)} colours; give each class one colour")
         if self.overlapping and len(self) > MOST_OVERLAPPING:
-            raise UserError(f"{len(self)} classes overlap, and at most {MOST_OVERLAPPING} may; leave some out")
+            raise UserError(
+                f"{len(self)} classes overlap (data.overlap: keep), and at most {MOST_OVERLAPPING} may; leave some out"
+            )
 
     def __len__(self) -> int:
         return len(self.names)

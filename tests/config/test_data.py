@@ -95,7 +95,6 @@ OVERLAPPING = {
         ({"model.head": "softmax"}, "data.overlap: keep takes model.head: sigmoid"),
         ({"data.overlap": "last"}, "model.head sigmoid is for two classes, .* or for classes that may overlap"),
         ({"data.background": "a"}, "a pixel without a label is of no class; leave background out"),
-        ({"data.classes": list("abcdefgh")}, "overlap: keep is for up to 7 classes, not for 8"),
         ({"loss.class_weights": "enet"}, "loss.class_weights are for classes of which a pixel has one"),
         ({"eval.boundary_f": True}, "eval.boundary_f and eval.object_sizes are for classes of which a pixel has one"),
     ],
