@@ -180,8 +180,11 @@ def _first_of(problems: Sequence[str]) -> str:
     return problems[0] + more
 
 
-def training_transform(config: Config, num_classes: int) -> Transform:
-    """Return the augmentation of training samples. Raises UserError if one of ``data.augment.transforms`` is wrong."""
+def training_transform(config: Config, num_values: int) -> Transform:
+    """Return the augmentation of training samples, whose labels have ``num_values`` values.
+
+    Raises UserError if one of ``data.augment.transforms`` is wrong.
+    """
     augment = config.data.augment
     return TrainingTransform(
         config.data.crop,
@@ -191,7 +194,7 @@ def training_transform(config: Config, num_classes: int) -> Transform:
         augment.jitter,
         augment.balance,
         augment.transforms,
-        num_classes,
+        num_values,
     )
 
 

@@ -36,7 +36,7 @@ class TrainingTransform:
     """Cut a crop of (height, width) and change its colours: ``transform(image, target, seed)``, the same for one seed.
 
     jitter: largest distance from 1 of the factors of brightness, contrast and saturation. extra: further albumentations
-    by name, applied to the crop in order. num_classes: ids from there to 254 are no labels. The other parameters are
+    by name, applied to the crop in order. num_values: those from there to 254 are no labels. The other parameters are
     ``RandomCut``'s.
 
     Raises UserError if a transform does not exist or does not take its arguments. When called, it raises UserError if
@@ -52,12 +52,12 @@ class TrainingTransform:
         jitter: float,
         balance: float = 0.0,
         extra: Sequence[Mapping[str, Mapping[str, Any] | None]] = (),
-        num_classes: int = IGNORE_INDEX,
+        num_values: int = IGNORE_INDEX,
     ):
         self.crop = crop
         self.random_cut = RandomCut(crop, scale, rotate, flip, balance)
         self.jitter = jitter
-        extras = [_by_name(name, arguments or {}, num_classes) for entry in extra for name, arguments in entry.items()]
+        extras = [_by_name(name, arguments or {}, num_values) for entry in extra for name, arguments in entry.items()]
         self.extra = _albumentations().Compose(extras) if extras else None
         # Those that change masks too.
         self.moving = [transform for transform in extras if isinstance(transform, _albumentations().DualTransform)]
@@ -121,10 +121,10 @@ def _albumentations() -> ModuleType:
     return albumentations
 
 
-def _by_name(name: str, arguments: Mapping[str, Any], num_classes: int) -> "A.BasicTransform":
+def _by_name(name: str, arguments: Mapping[str, Any], num_values: int) -> "A.BasicTransform":
     """Return an albumentation by its name.
 
-    Raises UserError if there is none for images, it does not take its arguments, or it fills masks with no class.
+    Raises UserError if there is none for images, it does not take its arguments, or it fills masks with no label.
     """
     library = _albumentations()
     base: type[A.BasicTransform] = library.BasicTransform
@@ -141,10 +141,10 @@ def _by_name(name: str, arguments: Mapping[str, Any], num_classes: int) -> "A.Ba
     if fill is not None and fill.default == 0:  # else pixels that it uncovers would be of the first class
         arguments = {"fill_mask": IGNORE_INDEX, **arguments}
     value = arguments.get("fill_mask")
-    if isinstance(value, int | float) and value not in {*range(num_classes), IGNORE_INDEX}:
+    if isinstance(value, int | float) and value not in {*range(num_values), IGNORE_INDEX}:
         raise UserError(
-            f"data.augment.transforms: {name} fills masks with {quoted(value)}, which is no class (0 to "
-            f"{num_classes - 1}); leave fill_mask out, and what it uncovers is ignored"
+            f"data.augment.transforms: {name} fills masks with {quoted(value)}, which is no label (0 to "
+            f"{num_values - 1}); leave fill_mask out, and what it uncovers is ignored"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # an argument it does not know is a warning to albumentations

@@ -131,7 +131,7 @@ def started(config: Config) -> Iterator[Machine]:
 def open_setup(config: Config, own: Own, machine: Machine, folder: Path, *, resumes: bool) -> Setup:
     """Open data, network and training state, in this order."""
     data = open_data(config, own)
-    transform = training_transform(config, len(data.training.classes))
+    transform = training_transform(config, data.training.classes.num_values)
     config = distributed.on_main(lambda: completed(config, is_new=not resumes))
     if not resumes:
         advise_weights(config, own)

@@ -108,7 +108,7 @@ def test_no_place_in_memory_is_answered(two_folders, monkeypatch):
 
 def training(config):
     source = open_split(config, "train")
-    return training_samples(config, source, training_transform(config, len(source.classes)))
+    return training_samples(config, source, training_transform(config, source.classes.num_values))
 
 
 def test_training_samples_are_crops_that_follow_from_the_configs_seed():

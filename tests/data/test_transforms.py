@@ -21,8 +21,8 @@ def pattern(height=48, width=64):
     return image, mask
 
 
-def transform(crop=(40, 48), scale=(1.0, 1.0), rotate=0.0, flip=0.0, jitter=0.0, extra=(), num_classes=5):
-    return TrainingTransform(crop, scale, rotate, flip, jitter, extra=extra, num_classes=num_classes)
+def transform(crop=(40, 48), scale=(1.0, 1.0), rotate=0.0, flip=0.0, jitter=0.0, extra=(), num_values=5):
+    return TrainingTransform(crop, scale, rotate, flip, jitter, extra=extra, num_values=num_values)
 
 
 def test_albumentations_are_imported_when_they_are_asked_for():
@@ -186,7 +186,7 @@ def test_further_albumentations_by_name():
         ({"Transform3D": {}}, "no transform of images 'Transform3D'"),
         ({"x" * 100_000: {}}, r"no transform of images 'x{30,130}\.\.\."),
         ({"GaussianBlur": {"blur_limit": [3] * 100_000}}, r"^.{0,600}$"),
-        ({"CoarseDropout": {"fill_mask": 250}}, r"CoarseDropout fills masks with 250, which is no class \(0 to 4\)"),
+        ({"CoarseDropout": {"fill_mask": 250}}, r"CoarseDropout fills masks with 250, which is no label \(0 to 4\)"),
         ({"Rotate": {"fill_mask": 5}}, "Rotate fills masks with 5"),
         ({"GridDropout": {"fill_mask": -1}}, "GridDropout fills masks with -1"),
     ],
