@@ -45,7 +45,7 @@ class Background:
     """Threads that run calls; a context that ends when all calls are done.
 
     Few calls may wait, so that memory stays bounded: ``do`` blocks while ``waiting`` of them are not done. An error of
-    a call is raised by a later ``do`` or at the end of the context.
+    a call is raised by a later ``do`` or ``settle``, or at the end of the context.
     """
 
     def __init__(self, threads: int = 2, waiting: int = 8):
@@ -59,14 +59,22 @@ class Background:
             self._calls.popleft().result()
         self._calls.append(self._pool.submit(call, *args))
 
+    def settle(self) -> None:
+        """Wait until all calls are done."""
+        while self._calls:
+            self._calls.popleft().result()
+
+    def has_failed(self) -> bool:
+        """Return whether a call has ended with an error that is still to be raised."""
+        return any(call.done() and call.exception() is not None for call in self._calls)
+
     def __enter__(self) -> "Background":
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         self._pool.shutdown(wait=True)  # after a failure too: what has been computed is worth writing
         if failure is None:
-            for call in self._calls:
-                call.result()
+            self.settle()
 
 
 def ahead(

@@ -20,7 +20,8 @@ from segdla.machine import distributed
 from segdla.machine.terminal import say
 from segdla.training.log import RunLog
 from segdla.training.meter import Meter
-from segdla.training.state import LAST, Plan, Training, write_state
+from segdla.training.saver import Saver
+from segdla.training.state import LAST, Plan, Training
 from segdla.training.step import Gradients, seed_step, take_step
 from segdla.training.stop import StopSignal, until_stopped
 
@@ -61,10 +62,11 @@ def train(
     them a step. ``log`` is None in all but the main process.
 
     The state to resume from is saved every ``plan.save_every`` steps, before and after each evaluation, and before the
-    UserError of an unreadable image is raised. The weights of the best mIoU, or the last ones, are kept.
+    UserError of an unreadable image is raised; a thread writes it, and the last one is on the disk on return. The
+    weights of the best mIoU, or the last ones, are kept.
     """
-    steps = zip(*[iter(batches)] * plan.accumulate, strict=True)
-    with StopSignal() as stop:
+    with StopSignal() as stop, Saver(plan.run) as saver:
+        steps = saver.until_failed(zip(*[iter(batches)] * plan.accumulate, strict=True))
         while not training.has_ended(plan) and not stop.agreed():
             done = training.step % (plan.eval_every * plan.steps_per_epoch)  # steps since an evaluation was due
             if training.evaluated != training.step and (done == 0 or training.step == plan.num_steps):
@@ -81,11 +83,13 @@ def train(
                     plan.save_every - training.step % plan.save_every,
                 )
                 train_steps(training, gradients, islice(steps, to_go), log, plan, stop)
-            distributed.on_main(lambda: write_state(plan.run, training))
+            distributed.on_main(lambda: saver.save(training))
             if stop.error is not None:
+                distributed.on_main(saver.settle)
                 if training.step > 0 and distributed.is_main():
                     say(f"step {training.step} is saved; resume it with: segdla train --resume {plan.run}")
                 raise stop.error
+        distributed.on_main(saver.settle)
         finished = training.has_ended(plan)
         if training.has_lost_patience(plan) and distributed.is_main():
             say(

@@ -167,9 +167,8 @@ class Training:
         self.skipped = state.skipped
 
 
-def write_state(run: Path, training: Training) -> None:
-    """Write the state to resume from, whole or not at all. Raises UserError if it can't be written."""
-    state = training.state_dict()
+def write_state(run: Path, state: dict[str, Any]) -> None:
+    """Write a training's ``state_dict``, to resume from, whole or not at all. Raises UserError if that fails."""
     write_whole(run / LAST, lambda file: torch.save(state, file), durable=True)
 
 

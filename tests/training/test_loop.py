@@ -18,7 +18,7 @@ from segdla.data.samples import SegmentationDataset
 from segdla.data.scenes import Scenes
 from segdla.errors import UserError
 from segdla.evaluation.confusion import ConfusionMatrix
-from segdla.training import loop
+from segdla.training import loop, saver
 from segdla.training.losses import cross_entropy
 from segdla.training.state import read_state
 
@@ -159,14 +159,14 @@ def test_weights_that_a_finite_loss_spoiled_replace_no_others(tmp_path):
 
 def test_state_is_saved_every_few_steps(tmp_path, monkeypatch):
     steps = []
-    monkeypatch.setattr(loop, "write_state", lambda _, training: steps.append(training.step))
+    monkeypatch.setattr(saver, "write_state", lambda _, state: steps.append(state["step"]))
     train_tiny(tmp_path, tiny_training(), save_every=2)
     assert steps == [2, 3, 3, 4, 6, 6, 8, 8]  # epochs end at 3 and 6, before and after their evaluation
 
 
 def test_the_end_of_an_epoch_alone_saves_nothing(tmp_path, monkeypatch):
     steps = []
-    monkeypatch.setattr(loop, "write_state", lambda _, training: steps.append(training.step))
+    monkeypatch.setattr(saver, "write_state", lambda _, state: steps.append(state["step"]))
     train_tiny(tmp_path, tiny_training(), eval_every=2)
     assert steps == [6, 6, 8, 8]  # before and after the evaluations; the first epoch ends at 3
 

@@ -73,7 +73,7 @@ def test_a_moving_average_starts_over_few_steps(count, share):
 def test_state_comes_back(tmp_path):
     written, read = tiny_training(step=3, best=0.5), tiny_training()
     written.model[1].weight.data.fill_(2)
-    write_state(tmp_path, written)
+    write_state(tmp_path, written.state_dict())
     restore(read, read_state(tmp_path), tmp_path)
     assert (read.step, read.best) == (3, -1)  # there are no weights of that score
     assert torch.equal(read.model[1].weight, written.model[1].weight)
@@ -107,13 +107,13 @@ def test_code_in_a_training_state_is_not_run(tmp_path, monkeypatch):
 
 
 def test_a_failed_write_leaves_the_previous_state(tmp_path, monkeypatch):
-    write_state(tmp_path, tiny_training(step=1))
+    write_state(tmp_path, tiny_training(step=1).state_dict())
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left on device"):
         patch.setattr(os, "fsync", full)
-        write_state(tmp_path, tiny_training(step=2))
+        write_state(tmp_path, tiny_training(step=2).state_dict())
     assert read_state(tmp_path).step == 1
     assert [path.name for path in tmp_path.iterdir()] == [LAST]

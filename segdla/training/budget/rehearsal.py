@@ -137,7 +137,7 @@ def rehearse(
                     return None
                 evaluation = _time_evaluation(training, validation, num_validated, log, plan)
             started = time.monotonic()
-            distributed.on_main(lambda: write_state(scratch, training))
+            distributed.on_main(lambda: write_state(scratch, training.state_dict()))
             return Times(step, evaluation, time.monotonic() - started)
     finally:
         if distributed.is_main():
