@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 from segdla.errors import UserError, one_line
+from segdla.machine.remote.remote_path import RemotePath
 
 LARGEST = 1 << 32  # bytes of a file in an archive
 _MOST_GROWTH, _ANY_GROWTH = 100, 1 << 25  # labels and pictures grow less; below so many bytes nobody minds
@@ -83,7 +84,8 @@ def archive_above(path: Path) -> tuple[Archive, str] | None:
 
     Raises UserError if the archive can't be read.
     """
-    for place in (path, *path.parents):
+    # A bucket is not asked for each folder above a file: there an archive is named like one.
+    for place in path.archives() if isinstance(path, RemotePath) else (path, *path.parents):
         try:
             state = place.stat()
         except (OSError, ValueError):  # there is no such file, or a NUL byte, told by who reads it

@@ -19,10 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from segdla.data.archives import state_file
+from segdla.data.files_ahead import reading_ahead
 from segdla.data.source import Source
 from segdla.data.subset import SourceView
 from segdla.errors import UserError
 from segdla.machine.files import locked, put_in_place
+from segdla.machine.remote.storage_errors import StorageError
 from segdla.machine.shared_memory import free_memory, in_memory, shared_folder
 from segdla.machine.threads import Progress, in_threads
 
@@ -78,10 +80,12 @@ class CachedSource(SourceView):
 
     def _fill(self, missing: list[int], progress: Progress) -> list[UserError]:
         errors = []
-        with in_threads(self._decode, missing) as futures:
+        with in_threads(reading_ahead(self._decode, self.source, missing), missing) as futures:
             for future in progress(futures):
                 try:
                     future.result()
+                except StorageError:
+                    raise
                 except UserError as error:
                     errors.append(error)
         return errors
@@ -120,9 +124,10 @@ class CachedSource(SourceView):
 
     def _require_room(self, missing: list[int]) -> None:
         needed = 0.0
+        size_of = reading_ahead(self.source.image_size, self.source, missing)
         for index in missing:
             with suppress(UserError):  # reported when it is read
-                height, width = self.source.image_size(index)
+                height, width = size_of(index)
                 needed += _MARGIN * 4 * height * width
         room = min(shutil.disk_usage(self.folder).free, free_memory() if in_memory(self.folder) else math.inf)
         if needed > room:
@@ -137,14 +142,6 @@ def entry_keys(source: Source) -> list[str]:
     """Return a name for each pair's entry."""
     keys = (os.fsencode(source.cache_key(index)) for index in range(len(source)))
     return [hashlib.blake2b(key + _VERSION, digest_size=16).hexdigest() for key in keys]
-
-
-def disk_folder() -> Path:
-    """Return the default folder of caches on disk. Raises UserError if there is no home directory."""
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segdla"
-    except RuntimeError as error:
-        raise UserError(f"no place for data.cache=disk: {error}; set data.cache_folder") from error
 
 
 def ram_folder(source: Source) -> Path:

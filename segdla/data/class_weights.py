@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from segdla.data.files_ahead import reading_ahead
 from segdla.data.source import Source
 from segdla.errors import UserError
+from segdla.machine.remote.storage_errors import StorageError
 from segdla.machine.threads import Progress, in_threads
 
 
@@ -25,12 +27,12 @@ def count_pixels(
     def count(index: int) -> np.ndarray:
         return np.bincount(source.target(index).ravel(), minlength=256)
 
-    with in_threads(count, range(len(source))) as futures:
+    with in_threads(reading_ahead(count, source, range(len(source))), range(len(source))) as futures:
         for future in progress(futures):
             try:
                 counts = future.result()
             except UserError as error:
-                if left_out is None:
+                if left_out is None or isinstance(error, StorageError):
                     raise
                 left_out(error)
                 continue

@@ -23,7 +23,7 @@ from segdla.config import (
 from segdla.data.ade20k import ade20k
 from segdla.data.annotations import annotations
 from segdla.data.bdd100k import bdd100k
-from segdla.data.cache import CachedSource, disk_folder, ram_folder
+from segdla.data.cache import CachedSource, ram_folder
 from segdla.data.camvid import camvid
 from segdla.data.cityscapes import cityscapes
 from segdla.data.coco_stuff import coco_stuff
@@ -40,6 +40,7 @@ from segdla.data.transforms import TrainingTransform
 from segdla.data.voc2012 import voc2012
 from segdla.errors import UserError
 from segdla.machine import distributed
+from segdla.machine.cache_folder import cache_folder
 from segdla.machine.shared_memory import require_locks
 from segdla.machine.terminal import progress, say
 from segdla.machine.threads import usable_processors
@@ -168,7 +169,7 @@ def cached(config: Config, source: Source, split: str) -> Source:
 
 def _cache_folder(data: FilesConfig, source: Source) -> Path:
     if data.cache == "disk":
-        return Path(data.cache_folder).expanduser() if data.cache_folder else disk_folder()
+        return Path(data.cache_folder).expanduser() if data.cache_folder else cache_folder()
     try:
         return ram_folder(source)
     except OSError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segdla.data.archives import is_folder, walk_archive
 from segdla.errors import UserError
+from segdla.machine.remote.remote_path import RemotePath
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif"))
 VIDEO_SUFFIXES = frozenset(
@@ -111,15 +112,18 @@ def _walk(
     Folders that are taken out of the list that is yielded are not entered.
     """
     visits: set[str] = set()
-    packed = walk_archive(directory)
-    for parent, folders, files in packed or os.walk(directory, followlinks=True, onerror=_cannot_list):
+    tree: Iterator[tuple[str | Path, list[str], list[str]]] | None = walk_archive(directory)
+    if tree is None and isinstance(directory, RemotePath):
+        tree = directory.walk()
+    for parent, folders, files in tree or os.walk(directory, followlinks=True, onerror=_cannot_list):
         real = os.path.realpath(parent)
         if real in visits or (visits and skip(Path(parent))):  # a link may lead here again, even in a loop
             folders.clear()
             continue
         visits.add(real)
         folders[:] = sorted(name for name in set(folders) if not name.startswith("."))
-        yield Path(parent), folders, [name for name in files if not name.startswith(".")]
+        place = parent if isinstance(parent, Path) else Path(parent)
+        yield place, folders, [name for name in files if not name.startswith(".")]
 
 
 def _cannot_list(error: OSError) -> None:

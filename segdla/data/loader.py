@@ -1,6 +1,5 @@
 """Batches: one stream of samples for a whole training run, and whole images for evaluation."""
 
-import os
 import queue
 import signal
 import threading
@@ -11,7 +10,6 @@ from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,9 +17,8 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from segdla.data.batch_memory import Slots, Ticket
 from segdla.data.samples import Sample, SegmentationDataset
+from segdla.data.worker import read_ahead, start_worker
 from segdla.errors import UserError
-
-_BLOCK = 16 << 20  # bytes, several times a sample's
 
 
 class Batch(NamedTuple):
@@ -126,13 +123,15 @@ def _loader(
     pin_memory: bool = False,
     persistent_workers: bool = False,
 ) -> DataLoader:
+    if not workers:
+        read_ahead(dataset, keys)
     return DataLoader(
         dataset,
         batch_sampler=keys,
         collate_fn=collate,
         num_workers=workers,
         pin_memory=pin_memory,
-        worker_init_fn=_start_worker,
+        worker_init_fn=partial(start_worker, keys),
         persistent_workers=persistent_workers,
     )
 
@@ -148,18 +147,6 @@ def _started(loader: DataLoader) -> Iterator[Any]:
     iterator = iter(loader)
     signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
     return iterator
-
-
-def _start_worker(worker: int) -> None:
-    cv2.setNumThreads(0)  # a worker is a thread already: more of them only get in each other's way
-    # The C library of Linux keeps, unused, up to twice the largest block that was ever freed. So a sample is made where
-    # the one before was, and not in new memory, page by page.
-    np.empty(_BLOCK, np.uint8)
-    # A signal to the main process's group, such as Ctrl-C's, is the main process's to answer: a worker that died of it
-    # would take the running step along.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()
 
 
 def _stack_by_size(samples: Iterable[Sample | UserError]) -> list[Batch] | UserError:

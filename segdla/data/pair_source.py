@@ -21,6 +21,7 @@ from segdla.data.source import (
 from segdla.data.stored_mask import StoredMask
 from segdla.data.wide_samples import SampleRange
 from segdla.errors import UserError
+from segdla.machine.remote.storage_errors import StorageError
 
 
 class PairSource(Source):
@@ -90,12 +91,16 @@ class PairSource(Source):
     def _image(self, index: int) -> np.ndarray:
         try:
             return read_image(self.pairs[index][0], self.sample_range)
+        except StorageError:
+            raise
         except UserError as error:
             raise UnreadableImageError(str(error)) from error
 
     def _mask(self, index: int) -> StoredMask:
         try:
             return read_stored_mask(self.pairs[index][1])
+        except StorageError:
+            raise
         except UserError as error:
             raise UnreadableMaskError(str(error)) from error
 

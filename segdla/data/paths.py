@@ -1,10 +1,12 @@
-"""Paths as users write them: with ``~``, and in any Unicode form of their letters."""
+"""Paths as users write them: with ``~``, in any Unicode form of their letters, or as URLs of object storage."""
 
 import os
 import unicodedata
 from pathlib import Path
 
 from segdla.errors import UserError, quoted
+from segdla.machine.remote.remote_path import RemotePath, as_path
+from segdla.machine.remote.urls import is_url
 
 
 def user_path(name: str | Path, root: Path = Path()) -> Path:
@@ -21,8 +23,11 @@ def expanded(name: str | Path, root: Path) -> Path:
     """Return a path with its ``~`` expanded, from ``root`` if it is relative. Raises UserError like ``user_path``."""
     if "\0" in str(name):
         raise UserError(f"the path {quoted(str(name))} holds a NUL byte; take it out")
+    if is_url(name):
+        return as_path(name)
     try:
-        return root / Path(name).expanduser()
+        path = Path(name).expanduser()
+        return path if path.is_absolute() else root / path
     except RuntimeError as error:
         raise UserError(f"no home folder for {name} ({error}); write the whole path") from error
 
@@ -32,7 +37,7 @@ def as_spelled(path: Path, folders: dict[Path, dict[str, str]]) -> Path:
 
     ``folders`` keeps the names that are in folders for further calls.
     """
-    if str(path).isascii() or os.path.lexists(path) or path == path.parent:
+    if isinstance(path, RemotePath) or str(path).isascii() or os.path.lexists(path) or path == path.parent:
         return path
     folder = as_spelled(path.parent, folders)
     if folder not in folders:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from segdla.data.files_ahead import FilesAhead
 from segdla.data.paste import Pair
 from segdla.data.source import Source
 from segdla.errors import UserError
+from segdla.machine.remote.storage_errors import StorageError
 
 Transform = Callable[[np.ndarray, np.ndarray, int], Pair]
 """``transform(image, target, seed)`` returns a crop, the same one for the same seed."""
@@ -50,6 +52,7 @@ class SegmentationDataset(Dataset):
         self.seed = seed
         self.stand_ins = stand_ins
         self.paste = paste
+        self.ahead: FilesAhead | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -60,6 +63,8 @@ class SegmentationDataset(Dataset):
         for offset in range(1 + self.stand_ins):
             try:
                 sample = self._sample(epoch, (index + offset) % len(self))
+            except StorageError as error:  # of all samples, so none stands in
+                return error
             except UserError as error:
                 errors.append(error)
             else:
@@ -68,6 +73,8 @@ class SegmentationDataset(Dataset):
 
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Iterator[Sample | UserError]:
         """Yield the samples, each made when it is asked for, so that it can reuse the memory of one that is gone."""
+        if self.ahead is not None:
+            self.ahead.reach(keys)
         return map(self.__getitem__, keys)
 
     def _sample(self, epoch: int, index: int) -> Sample:

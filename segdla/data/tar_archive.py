@@ -9,6 +9,7 @@ from typing import IO, NamedTuple, cast
 
 from segdla.data.archives import LARGEST, Archive, listed, require_no_bomb
 from segdla.errors import UserError
+from segdla.machine.remote.remote_path import local_file
 
 _CHUNK = 1 << 16  # compressed bytes
 _STEP = 1 << 22  # bytes between the states that are kept, of some 40 kB each
@@ -57,7 +58,7 @@ class TarArchive(Archive):
 
     def _members(self) -> Iterator[tarfile.TarInfo]:
         if self._inflater is None:
-            with tarfile.open(self.path, "r:") as plain:
+            with tarfile.open(local_file(self.path), "r:") as plain:
                 yield from plain
         else:
             stream = cast(IO[bytes], _Stream(self._inflater.blocks(0)))

@@ -14,6 +14,7 @@ from segdla.data.source import Classes, Source, UnreadableImageError
 from segdla.data.subset import SourceView
 from segdla.data.wide_samples import SampleRange
 from segdla.errors import UserError
+from segdla.machine.remote.storage_errors import StorageError
 
 
 class UnlabelledImages(Source):
@@ -37,6 +38,8 @@ class UnlabelledImages(Source):
         """Read an image; see ``Source.read``. Raises UnreadableImageError."""
         try:
             image = read_image(self.images[index], self.sample_range)
+        except StorageError:
+            raise
         except UserError as error:
             raise UnreadableImageError(str(error)) from error
         return image, np.full(image.shape[:2], IGNORE_INDEX, np.uint8)

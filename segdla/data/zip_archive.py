@@ -8,6 +8,7 @@ from pathlib import Path
 
 from segdla.data.archives import Archive, listed, require_no_bomb
 from segdla.errors import UserError
+from segdla.machine.remote.remote_path import local_file
 
 _ZIP_ERRORS = (zipfile.BadZipFile, OSError, NotImplementedError)  # the last of an unknown method
 
@@ -35,6 +36,6 @@ class ZipArchive(Archive):
 
     def _open(self) -> zipfile.ZipFile:
         try:
-            return zipfile.ZipFile(self.path)
+            return zipfile.ZipFile(local_file(self.path))
         except (*_ZIP_ERRORS, ValueError) as error:
             raise UserError(f"{self.path} is no ZIP archive that can be read ({error}); download it anew") from error

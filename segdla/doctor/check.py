@@ -4,11 +4,13 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from segdla.data.class_weights import enet_weights, median_frequency_weights
+from segdla.data.files_ahead import reading_ahead
 from segdla.data.labels import IGNORE_INDEX
 from segdla.data.source import Classes, SizesDifferError, Source, UnknownLabelsError, UnreadableMaskError
 from segdla.doctor.duplicates import NEARLY_SURE, deviations, near_groups, nearest_before
@@ -17,6 +19,7 @@ from segdla.doctor.finding import IS_SERIOUS, Finding
 from segdla.doctor.image_facts import ImageFacts, look_at_image
 from segdla.doctor.label_ranking import LabelErrors
 from segdla.errors import UserError
+from segdla.machine.remote.storage_errors import StorageError
 from segdla.machine.threads import Progress, in_threads
 
 _KINDS = {
@@ -104,7 +107,11 @@ def examine_splits(splits: Mapping[str, Source | UserError], progress: Progress 
         for path in source.unused:
             findings.append(Finding("mask without image", split, f"no image for the mask {path}"))
     keys = [(split, index) for split, source in sources.items() for index in range(len(source))]
-    with in_threads(lambda key: _look(key[0], sources[key[0]], key[1]), keys) as futures:
+    look_at = {
+        split: reading_ahead(partial(_look, split, source), source, range(len(source)))
+        for split, source in sources.items()
+    }
+    with in_threads(lambda key: look_at[key[0]](key[1]), keys) as futures:
         looks: list[_Look] = [future.result() for future in progress(futures)]
     pairs: dict[str, list[_Pair]] = {split: [] for split in sources}
     for (split, _), look in zip(keys, looks, strict=True):
@@ -132,6 +139,8 @@ def _look(split: str, source: Source, index: int) -> _Look:
     name = str(next(iter(source.files(index)), source.name(index)))
     try:
         image, target = source.read(index)
+    except StorageError:
+        raise
     except UserError as error:
         return _Look(None, [Finding(_KINDS.get(type(error), "unreadable image"), split, str(error))])
     except Exception as error:  # a doctor must live through every disease

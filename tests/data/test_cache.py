@@ -15,6 +15,7 @@ from segdla.data.folder import folder
 from segdla.data.pair_source import PairSource
 from segdla.errors import UserError
 from segdla.machine import shared_memory
+from segdla.machine.cache_folder import cache_folder
 
 NUMBER = 6
 FORK = multiprocessing.get_context("fork")
@@ -231,5 +232,5 @@ def test_nobody_s_home_is_no_place_for_a_cache(monkeypatch):
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", nobody)
-    with pytest.raises(UserError, match=r"home directory.*; set data\.cache_folder"):
-        cache.disk_folder()
+    with pytest.raises(UserError, match=r"home directory.*; set SEGDLA_CACHE"):
+        cache_folder()

@@ -12,6 +12,9 @@ class ThreeMasks:
     classes = Classes(("a", "b", "never"), ((0, 0, 0),) * 3)
     masks = ([[0, 0, 0, 0], [0, 0, 1, 255]], [[0, 0], [0, 255]], [[255, 255], [255, 255]])
 
+    def inputs(self, index):
+        return ()
+
     def __len__(self):
         return 3
 

@@ -25,6 +25,7 @@ from segdla.data.source import (
 )
 from segdla.data.wide_samples import SampleRange
 from segdla.errors import UserError, quoted
+from segdla.machine.remote.storage_errors import StorageError
 
 _UNKNOWN = 254
 
@@ -89,6 +90,8 @@ class AnnotationSource(Source):
         item = self.items[index]
         try:
             image = decode_image(item.path, item.images.read(item.entry.image), self.sample_range)
+        except StorageError:
+            raise
         except UserError as error:
             raise UnreadableImageError(str(error)) from error
         return image, self._drawn(item, (image.shape[0], image.shape[1]))
@@ -100,6 +103,8 @@ class AnnotationSource(Source):
         item = self.items[index]
         try:
             return decoded_size(item.path, io.BytesIO(item.images.read(item.entry.image)))
+        except StorageError:
+            raise
         except UserError as error:
             raise UnreadableImageError(str(error)) from error
 
@@ -148,7 +153,7 @@ class AnnotationSource(Source):
                 unite(ground, drawing.shapes, self.rules.ids)
             else:
                 draw(ground, drawing.shapes, self.rules.ids, self.rules.smaller_on_top)
-        except (SizesDifferError, UnknownLabelsError):
+        except (SizesDifferError, UnknownLabelsError, StorageError):
             raise
         except UserError as error:
             raise UnreadableMaskError(str(error)) from error

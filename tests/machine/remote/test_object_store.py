@@ -17,18 +17,6 @@ from segdla.machine.remote.object_store import (
 )
 from segdla.machine.remote.storage_errors import StorageError
 
-fsspec.filesystem("memory")  # its import
-
-
-@pytest.fixture(autouse=True)
-def store():
-    """An empty storage in memory."""
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    system.pseudo_dirs[:] = [""]
-    yield system
-    system.store.clear()
-
 
 @pytest.fixture
 def failing(monkeypatch):

@@ -1,0 +1,94 @@
+"""An S3 server on this machine, in a process of its own: moto behind a middleware that is slow, or refuses, as asked.
+
+``python bucket.py SECONDS`` prints its address, and adds so much latency to each request. Its moods are objects of the
+bucket ``moods``: ``refuse`` (a prefix of paths that answer 403), ``expire`` (the number of further requests before
+tokens expire), ``read-only`` (a bucket that takes no writes).
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "AKIAlocal0815",
+    "AWS_SECRET_ACCESS_KEY": "secret-of-tests",
+    "AWS_REGION": "us-east-1",
+}
+_ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{text}</Message></Error>"
+
+
+class Moody:
+    """A WSGI application around another one."""
+
+    def __init__(self, app, latency):
+        self.app = app
+        self.latency = latency
+        self.moods = {}
+        self.lock = threading.Lock()
+
+    def __call__(self, environ, start):
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if path.startswith("/moods/"):
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)).decode()
+            self.moods[path.removeprefix("/moods/")] = body
+            start("200 OK", [("Content-Length", "0")])
+            return [b""]
+        time.sleep(self.latency)
+        if error := self.error(path, method):
+            body = _ERROR.format(code=error[0], text=error[1]).encode()
+            start("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+            return [body]
+        return self.app(environ, start)
+
+    def error(self, path, method):
+        with self.lock:
+            if self.moods.get("refuse") and path.startswith(self.moods["refuse"]):
+                return "AccessDenied", "Access Denied"
+            if self.moods.get("read-only") and path.startswith(self.moods["read-only"]) and method in ("PUT", "POST"):
+                return "AccessDenied", "Access Denied"
+            if self.moods.get("expire"):
+                self.moods["expire"] = str(int(self.moods["expire"]) - 1)
+                if int(self.moods["expire"]) < 0:
+                    self.moods["expire"] = "0"
+                    return "ExpiredToken", "The provided token has expired."
+        return None
+
+
+def main(latency):
+    import logging
+
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    app = Moody(DomainDispatcherApplication(create_backend_app), latency)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    print(f"http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()
+
+
+@contextmanager
+def bucket_server(latency=0.0):
+    """Run the server; yield its address."""
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(latency)], stdout=subprocess.PIPE, env=os.environ | ENVIRONMENT, text=True
+    )
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def mood(address, name, value=""):
+    """Set a mood of the server."""
+    import urllib.request
+
+    urllib.request.urlopen(urllib.request.Request(f"{address}/moods/{name}", value.encode(), method="PUT")).close()
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]))
