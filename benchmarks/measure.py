@@ -16,7 +16,9 @@ import torch
 RESULTS = Path(__file__).parent / "results"
 
 
-def alternating(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def alternating(
+    contenders: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Return the median seconds of each contender; the first round is a warm-up.
 
     They run in turn, so that all meet the same machine. Each round has a new order, because each contender leaves the
@@ -27,11 +29,11 @@ def alternating(contenders: dict[str, Callable[[], object]], rounds: int) -> dic
     for _ in range(1 + rounds):
         shuffle(order)
         for name, work in order:
-            start = time.perf_counter()
+            start = clock()
             work()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     return {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
 
 
