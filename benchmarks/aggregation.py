@@ -1,11 +1,12 @@
 """Measure each aggregation, decoder and node: python benchmarks/aggregation.py [--camvid DIR] [--data scenes]
 
-Each variant changes the config's ``model`` section alone, and is trained by ``segdla train`` for the same number of
-steps, with two seeds. CamVid is scored on a drive that is held out, another one for each seed, at half size, as in
-recipe.py; drawn scenes on those that the package draws to validate on. Without --camvid, only scenes are trained.
+With --set decoders it measures IDA-up, a sum of skips and no decoder, each over the same three backbones. Each variant
+changes the config's ``model`` section alone, and is trained by ``segdla train`` for the same number of steps, with two
+seeds. CamVid is scored on a drive that is held out, another one for each seed, at half size, as in recipe.py; drawn
+scenes on those that the package draws to validate on. Without --camvid, only scenes are trained.
 
-One training runs at a time. The script resumes where it was stopped, and writes results/aggregation.json after each
-training. At the end it measures a prediction of each network, all in turn, and prints a table.
+One training runs at a time. The script resumes where it was stopped, and writes the set's file in results/ after
+each training. At the end it measures a prediction of each network, all in turn, and prints a table.
 """
 
 import argparse
@@ -28,7 +29,8 @@ from segdla.models.macs import count_macs
 CONFIGS = {"camvid": Path("configs/camvid_compact_cpu.yaml"), "scenes": Path("configs/quickstart.yaml")}
 SIZE = (180, 240)  # of a prediction that is timed: CamVid's images at half size
 PLAIN = {"backbone_node": "concat"}  # the backbone's own, so that the decoder alone has another
-VARIANTS: dict[str, dict[str, object]] = {  # changes of the config's section model
+Variants = dict[str, dict[str, object]]
+AGGREGATIONS: Variants = {  # changes of the config's section model
     "DLA: hierarchical, IDA-up, concat": {},
     "aggregation none": {"aggregation": "none"},
     "aggregation shallow": {"aggregation": "shallow"},
@@ -44,6 +46,22 @@ VARIANTS: dict[str, dict[str, object]] = {  # changes of the config's section mo
     "node deformable": {"node": "deformable"},
     "node deformable, in the decoder": {"node": "deformable"} | PLAIN,
 }
+BACKBONES = {
+    "DLA-46-C": "dla46_c",
+    "ResNet-18": "timm/resnet18",
+    "EfficientNet-Lite0": "timm/tf_efficientnet_lite0",
+}
+DECODERS: Variants = {
+    f"{network}, {name}": {"backbone": backbone} | changes
+    for network, backbone in BACKBONES.items()
+    for name, changes in {
+        "IDA-up": {},
+        "sum of skips": AGGREGATIONS["decoder shallow"],
+        "no decoder": AGGREGATIONS["decoder none"],
+    }.items()
+}
+SETS = {"aggregation": AGGREGATIONS, "decoders": DECODERS}
+VARIANTS = AGGREGATIONS | DECODERS
 
 
 def settings(data: str, seed: int, epochs: int, work: Path) -> tuple[str, ...]:
@@ -114,20 +132,19 @@ def main() -> None:
     parser.add_argument("--scenes-epochs", type=int, default=10, help="of drawn scenes (default: 10)")
     parser.add_argument("--seeds", type=int, nargs="+", choices=(0, 1), default=(0, 1), help="(default: 0 1)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of a training (default: one a core)")
-    variants = list(VARIANTS)
-    parser.add_argument(
-        "--only", nargs="+", choices=variants, default=variants, metavar="VARIANT", help="(default: all)"
-    )
+    parser.add_argument("--set", choices=SETS, default="aggregation", help="(default: aggregation)")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, metavar="VARIANT", help="(default: all of the set)")
     parser.add_argument("--rounds", type=int, default=20, help="of timed predictions (default: 20)")
     work = Path("runs/aggregation")
     parser.add_argument("--work", type=Path, default=work, help=f"folder of the images and the runs (default: {work})")
-    parser.add_argument("--record", default="aggregation", help="name of the file in results/ (default: aggregation)")
+    parser.add_argument("--record", help="name of the file in results/ (default: the set's)")
     args = parser.parse_args()
+    variants = args.only or list(SETS[args.set])
 
     os.environ["OMP_NUM_THREADS"] = str(args.threads)  # of the trainings, which are processes of their own
     torch.set_num_threads(args.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    path = RESULTS / f"{args.record}.json"
+    path = RESULTS / f"{args.record or args.set}.json"
     record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"data": {}}
     epochs = {"camvid": args.epochs, "scenes": args.scenes_epochs}
     data = [name for name in args.data if name != "camvid" or args.camvid]
@@ -140,13 +157,13 @@ def main() -> None:
         if results["epochs"] != epochs[name]:
             parser.error(f"{path} is of {results['epochs']} epochs of {name}; give as many, or another --record")
         for seed in args.seeds:  # all variants with one seed first, so that a table of all is there early
-            for variant in args.only:
+            for variant in variants:
                 ious = results["mean_iou"].setdefault(variant, {})
                 if str(seed) not in ious:
                     ious[str(seed)] = train(name, variant, seed, epochs[name], args.work)
                     write(path.stem, {**record, **machine(device), "threads": args.threads})
     keep_memory(device)
-    record["costs"] = record.get("costs", {}) | costs(args.only, device, args.rounds)
+    record["costs"] = record.get("costs", {}) | costs(variants, device, args.rounds)
     write(path.stem, {**record, **machine(device), "threads": args.threads, "size": SIZE})
     print(table(record))
 
