@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from segdla.models.from_config import create_model
     from segdla.report.compose import write_report
     from segdla.trained.check_labels import check
+    from segdla.trained.classifier import Classifier, load_classifier
     from segdla.trained.score import evaluate
     from segdla.trained.segmenter import Segmenter, load
     from segdla.training import losses
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Classes": "segdla.data.source",
+    "Classifier": "segdla.trained.classifier",
     "Config": "segdla.config",
     "Evaluator": "segdla.evaluation.evaluator",
     "Prediction": "segdla.evaluation.evaluator",
@@ -43,6 +45,7 @@ _HOME = {
     "evaluate": "segdla.trained.score",
     "find_lr": "segdla.training.lr_range.from_config",
     "load": "segdla.trained.segmenter",
+    "load_classifier": "segdla.trained.classifier",
     "load_config": "segdla.config",
     "losses": "segdla.training.losses",
     "polygons": "segdla.data.label_files.regions",
@@ -52,6 +55,7 @@ _HOME = {
 }
 __all__ = [
     "Classes",
+    "Classifier",
     "Config",
     "Evaluator",
     "Prediction",
@@ -68,6 +72,7 @@ __all__ = [
     "evaluate",
     "find_lr",
     "load",
+    "load_classifier",
     "load_config",
     "losses",
     "polygons",

@@ -8,6 +8,7 @@ from segdla.version import __version__
 
 VERBS = {
     "train": ("train", "train a network, or resume a run"),
+    "pretrain": ("pretrain", "train a classification network, to start others from"),
     "test": ("test", "score a trained network by mean IoU"),
     "compare": ("compare", "say whether one of two scored networks is better"),
     "report": ("write_report", "write a page that shows how a trained network does"),

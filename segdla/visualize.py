@@ -16,7 +16,7 @@ from segdla.machine.fonts import lettering
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INK = (30, 30, 30)
+INK = (30, 30, 30)
 _WIDEST = 512  # pixels
 _SMALLEST_ROW = 12  # pixels of a row of a legend that can still be read
 _LONGEST_NAME = 80  # letters that are drawn of a name
@@ -60,8 +60,8 @@ def tint(
     return cv2.copyTo(overlay(image, colorize(class_ids, palette)), shown[class_ids], image.copy())
 
 
-def _text(name: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
-    """Return a name as it can be drawn, with its font."""
+def lettered(name: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
+    """Return a name as it can be drawn, with its font of that size in pixels."""
     text, path = lettering(name)
     return shortened(text, _LONGEST_NAME), _font(path, size)
 
@@ -73,14 +73,14 @@ def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
 
 def legend(names: Sequence[str], palette: Sequence[tuple[int, int, int]], row: int = 22) -> np.ndarray:
     """Draw a column of colour patches with their class names, each ``row`` pixels high."""
-    texts = [_text(name, round(0.65 * row)) for name in names]
+    texts = [lettered(name, round(0.65 * row)) for name in names]
     width = 3 * row + math.ceil(max(font.getlength(text) for text, font in texts))
     picture = Image.new("RGB", (width, row * len(names) + 8), "white")
     pen = ImageDraw.Draw(picture)
     for i, ((text, font), color) in enumerate(zip(texts, palette, strict=True)):
         top = 4 + i * row
         pen.rectangle((6, top + 3, 6 + row, top + row - 3), tuple(map(int, color)))
-        pen.text((2 * row, top + row / 2), text, _INK, font, anchor="lm")
+        pen.text((2 * row, top + row / 2), text, INK, font, anchor="lm")
     return np.array(picture)
 
 
@@ -157,9 +157,9 @@ def contact_sheet(
         target = cv2.resize(target, size, interpolation=cv2.INTER_NEAREST)
         picture = tint(image, target, names, palette)
         cell = Image.fromarray(cv2.copyMakeBorder(picture, 18, 0, 0, 4, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
-        text, font = _text(name, 12)
+        text, font = lettered(name, 12)
         place, anchor = (2, "lm") if font.getlength(text) < width else (width, "rm")  # of a long name, show the end
-        ImageDraw.Draw(cell).text((place, 9), text, _INK, font, anchor=anchor)
+        ImageDraw.Draw(cell).text((place, 9), text, INK, font, anchor=anchor)
         cells.append(np.array(cell))
     height = max(cell.shape[0] for cell in cells)
     blank = np.full((height, width + 4, 3), 255, np.uint8)
@@ -190,22 +190,24 @@ def rate_curve(
 
 
 def curves(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Draw loss, learning rate and mIoU over steps, from the records of metrics.jsonl."""
+    """Draw loss, learning rate and score over steps, from the records of metrics.jsonl."""
     return _drawn((12, 3.4), lambda figure: draw_curves(figure, records))
 
 
 def draw_curves(figure: "Figure", records: Sequence[Mapping[str, Any]], color: str = "tab:blue") -> None:
-    """Draw loss, learning rate and mIoU in percent over steps, side by side; of many points about 600, evenly spaced.
+    """Draw loss, learning rate and mIoU (of whole images, top-1) in percent over steps, side by side.
 
-    More can't be told apart.
+    Of many points, about 600 are drawn, evenly spaced: more can't be told apart.
     """
-    titles = {"loss": "training loss", "lr": "learning rate", "mean_iou": "mIoU %"}
+    labels_images = any("top1" in record for record in records)
+    score = {"top1": "top-1 %"} if labels_images else {"mean_iou": "mIoU %"}
+    titles = {"loss": "training loss", "lr": "learning rate"} | score
     for axis, (key, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         points = [(record["step"], record[key]) for record in records if key in record]
         if points:
             steps, values = np.array(points[:: max(1, len(points) // _MOST_POINTS)], float).T
             marker = "." if len(points) < _FEW_POINTS else ""
-            axis.plot(steps, 100 * values if key == "mean_iou" else values, color=color, marker=marker)
+            axis.plot(steps, 100 * values if key in score else values, color=color, marker=marker)
         axis.set(xlabel="step", title=title)
         axis.grid(color="grey", alpha=0.3)
 

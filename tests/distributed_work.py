@@ -23,6 +23,7 @@ from segdla.errors import PeerError, UserError
 from segdla.evaluation.confusion import ConfusionMatrix
 from segdla.evaluation.count import count_batches
 from segdla.evaluation.evaluator import Prediction
+from segdla.evaluation.top_scores import TopCounts
 from segdla.inference.score_maps import classify
 from segdla.machine import distributed
 from segdla.machine.files import owned, write_whole
@@ -111,6 +112,25 @@ def count(folder):
         confusion = ConfusionMatrix(9)
         count_batches(predict, shard, [confusion], CPU)
         torch.save(confusion.counts, folder / f"{distributed.world_size()}_{distributed.rank()}.pt")
+
+
+def top_of(rank, world_size):
+    """The counts of seven drawn images of two classes, as far as they are a process's."""
+    source = Scenes("train", 7, (32, 48))
+    counts = TopCounts()
+    for index in range(rank, len(source), world_size):
+        image, _ = source.read(index)
+        target = torch.full((1, 1, 1), index % 2, dtype=torch.int16)
+        best = torch.tensor([int(image.sum()) % 2, 0])[None, :, None, None]
+        counts.update(torch.empty(0), target, Prediction(best))
+    counts.reduce()
+    return counts
+
+
+def count_top(folder):
+    with distributed.process_group():
+        counts = top_of(distributed.rank(), distributed.world_size())
+        torch.save(counts.result(), folder / f"{distributed.rank()}.pt")
 
 
 def read_until_one_fails(folder):

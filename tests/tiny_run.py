@@ -15,6 +15,7 @@ from segdla.inference.score_maps import classify
 from segdla.models.dlaseg import DLASeg
 from segdla.models.from_config import build_network
 from segdla.models.ida import DLAUp
+from segdla.models.skips import GlobalPool
 from segdla.training import loop
 from segdla.training.log import RunLog
 from segdla.training.losses import Objective, cross_entropy
@@ -60,10 +61,25 @@ def small_network(num_classes, channels=(8, 16, 24)):
     return DLASeg(backbone, decoder, num_classes, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
+class PooledPyramid(Pyramid):
+    """The same for whole images, whose logits are not upsampled."""
+
+    strides = (1, 4, 8)
+
+
+def pooled_network(num_classes, channels=(8, 16, 24)):
+    """A small network that labels whole images."""
+    return DLASeg(PooledPyramid(channels), GlobalPool(channels[-1]), num_classes, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
 def use_small_networks(patch):
     """Let runs and checkpoints have a small network whatever their config says; ``patch`` is a MonkeyPatch."""
+
+    def build(model, num_classes):
+        return (pooled_network if model.decoder == "pool" else small_network)(num_classes)
+
     for room in ("training.own", "checkpoints"):
-        patch.setattr(f"segdla.{room}.from_config.build_network", lambda _, num_classes: small_network(num_classes))
+        patch.setattr(f"segdla.{room}.from_config.build_network", build)
 
 
 def with_logits_around_0(run):

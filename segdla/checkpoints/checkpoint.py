@@ -15,6 +15,7 @@ from torch import Tensor
 from segdla.data.source import Classes
 from segdla.errors import UserError
 from segdla.evaluation.scores import Scores
+from segdla.evaluation.top_scores import TopScores
 from segdla.machine.files import to_json, write_whole
 
 Value = TypeVar("Value")
@@ -37,7 +38,7 @@ class Card:
 
     config: Mapping[str, Any]
     classes: Classes
-    scores: Scores | None = None
+    scores: Scores | TopScores | None = None
     step: int = 0
     version: str = ""
     trained_on_val: bool = False
@@ -53,6 +54,7 @@ class Card:
             "protocol": self.classes.protocol,
             "categories": self.classes.categories,
             "overlapping": self.classes.overlapping,
+            "whole_images": self.classes.whole_images,
             "scores": None if self.scores is None else to_json(self.scores.as_dict()),
             "step": self.step,
             "version": self.version,
@@ -69,10 +71,11 @@ class Card:
             values = _of_type(json.loads(text), dict)
             scores = dict(values.get("scores") or {})
             split = str(scores.get("split", ""))
+            kind = TopScores if "top1" in scores else Scores
             return cls(
                 config=_of_type(values["config"], dict),
                 classes=_classes(values),
-                scores=Scores.from_dict({**scores, "split": split.removesuffix(_TRAINED_ON)}) if scores else None,
+                scores=kind.from_dict({**scores, "split": split.removesuffix(_TRAINED_ON)}) if scores else None,
                 step=_of_type(values.get("step", 0), int),
                 version=_of_type(values.get("version", ""), str),
                 trained_on_val=_of_type(values.get("trained_on_val", split.endswith(_TRAINED_ON)), bool),
@@ -138,6 +141,7 @@ def _classes(values: Mapping[str, Any]) -> Classes:
         _of_type(values.get("protocol") or "", str),
         tuple(_of_type(category, str) for category in values.get("categories") or ()),
         _of_type(values.get("overlapping", False), bool),
+        _of_type(values.get("whole_images", False), bool),
     )
 
 

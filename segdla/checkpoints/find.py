@@ -77,7 +77,7 @@ def _default(runs: Path, for_photographs: bool) -> Found:
 def _score(path: Path) -> str:
     """Return the score of a checkpoint for the line that says why it was chosen: an interrupted run's may be poor."""
     scores = read_card(path).scores
-    return "" if scores is None else f", mIoU {100 * scores.mean_iou:.1f} % on {scores.split}"
+    return "" if scores is None else f", {scores.measured} % on {scores.split}"
 
 
 def _knows_drawn_scenes_alone(path: Path) -> bool:

@@ -61,7 +61,7 @@ def readme(name: str, card: Card) -> str:
     score = ""
     if card.scores is not None:
         split = card.scores.split + " (trained on)" * card.trained_on_val
-        score = f"; mIoU on {split}: {percent(card.scores.mean_iou)} %"
+        score = f"; {card.classes.measure} on {split}: {percent(card.scores.criterion)} %"
     start = f" It started from {model['weights']}." if model.get("weights") else ""
     if card.config["data"]["dataset"] in _RESEARCH:
         start += " The terms of the data that it was trained on forbid commercial use."

@@ -41,6 +41,7 @@ def main(args: argparse.Namespace) -> int:
     without_checkpoint(args)
     source = find_checkpoint(args.checkpoint, args.runs)
     checkpoint = read_checkpoint(source.path)
+    checkpoint.card.classes.require_masks(source.path, "segdla export")
     config = parse(checkpoint.card.config, parse_overrides(args.overrides), source=str(source.path))
     network = restored(checkpoint, config, torch.device("cpu"))
     suffix = "_int8" * args.int8 + FORMATS[args.format].SUFFIX

@@ -10,21 +10,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segdla.commands.arguments import Parser
-from segdla.errors import quoted
+from segdla.commands.scoring import require_no_masks
+from segdla.errors import UserError, quoted
 from segdla.machine.files import unused
 from segdla.machine.imports import collecting_nothing
 from segdla.machine.terminal import complain, console, growing_progress, say
 from segdla.media.kinds import KINDS, POLYGONS
 
 if TYPE_CHECKING:
+    from segdla.media.inputs import Input
     from segdla.media.label_outputs import LabelOutputs
+    from segdla.media.outputs import Output
+    from segdla.media.run import Predict
+    from segdla.trained.open import TrainedNetwork
     from segdla.trained.segmenter import Segmenter
 
 DESCRIPTION = """Segment images and videos, each at its own size. An image becomes OUTPUT/KIND/NAME.png, a video
-OUTPUT/KIND/NAME.mp4 at its frame rate; a legend.png lies beside them. Under torchrun the inputs are dealt out to the
-processes. The exit status is 1 if an input can't be read (the rest is done), 2 if nothing is done."""
+OUTPUT/KIND/NAME.mp4 at its frame rate; a legend.png lies beside them. A network that labels whole images gives the
+five most probable classes, as OUTPUT/labels/NAME.json and below the image in OUTPUT/overlay/NAME.png.
+Under torchrun the inputs are dealt out to the processes. The exit status is 1 if an input can't be read (the rest is
+done), 2 if nothing is done."""
 USUAL = ("color", "overlay")
 _KINDS = KINDS | POLYGONS
+_MOST_TOLD = 20  # images whose classes are printed too
 
 
 def add_arguments(parser: Parser) -> None:
@@ -80,9 +88,8 @@ def main(args: argparse.Namespace) -> int:
     with collecting_nothing():
         from segdla.machine import distributed
         from segdla.media.inputs import find_inputs
-        from segdla.media.outputs import Output, is_output, latest
+        from segdla.media.outputs import is_output, latest
         from segdla.media.run import Tally, predict_files
-        from segdla.trained.segmenter import load
 
     with distributed.process_group(patience=timedelta(days=30)):  # one process may have the long videos
         console.quiet = not distributed.is_main()
@@ -91,17 +98,8 @@ def main(args: argparse.Namespace) -> int:
         lines = sys.stdin.buffer if "-" in args.inputs else ()
         inputs = distributed.on_main(lambda: find_inputs(args.inputs, lines, is_output))
         share = inputs[distributed.rank() :: distributed.world_size()]
-        window = tuple(args.window) if args.window else None
-        options = {"multiscale": args.multiscale, "flip": args.flip, "window": window, "runs": args.runs}
-        segmenter = load(args.checkpoint, args.device, **options)
-        trained = segmenter.trained
-        say(f"{trained.origin}: {len(segmenter.classes)} classes, {trained.device}, {trained.machine}")
-        classes = segmenter.classes, segmenter.palette
-        pictures, polygons = ([kind for kind in args.output_kind if kind in kinds] for kinds in (KINDS, POLYGONS))
-        for kind in ("ids", *polygons) if "ids" in pictures else polygons:
-            trained.classes.require_exclusive(f"--output-kind {kind}")
-        labels = label_outputs(args, folder, polygons, segmenter) if polygons else None
-        output = Output(folder, pictures, *classes, not args.no_legend, labels, trained.classes.overlapping)
+        trained, predict, output = classes_of(args, folder, inputs) or masks_of(args, folder)
+        labels = output.labels
         distributed.on_main(lambda: output.require_no_overwriting(inputs))
         if labels:
             distributed.on_main(lambda: labels.begin(inputs, args.skip_existing))
@@ -109,7 +107,7 @@ def main(args: argparse.Namespace) -> int:
         with growing_progress(len(share), "predicting") as tick:
             answer = partial(complain, args.prog)
             skip, sample_range = args.skip_existing, trained.config.sample_range
-            tally = predict_files(share, segmenter.predict, output, answer, tick, skip, sample_range)
+            tally = predict_files(share, predict, output, answer, tick, skip, sample_range)
         whole = sum(distributed.gathered(tally), Tally())
         if distributed.is_main():
             output.write_legend() if whole.done else output.abandon(is_new)
@@ -117,6 +115,45 @@ def main(args: argparse.Namespace) -> int:
                 labels.finish(inputs, args.skip_existing)
         say(f"{whole}, in {folder}/")
     return whole.status
+
+
+def masks_of(args: argparse.Namespace, folder: Path) -> tuple["TrainedNetwork", "Predict", "Output"]:
+    """Load a network for masks; return it, its function and its outputs. Raises UserError if an option does not fit."""
+    from segdla.media.outputs import Output
+    from segdla.trained.segmenter import load
+
+    window = tuple(args.window) if args.window else None
+    options = {"multiscale": args.multiscale, "flip": args.flip, "window": window, "runs": args.runs}
+    segmenter = load(args.checkpoint, args.device, **options)
+    trained = segmenter.trained
+    say(f"{trained.origin}: {len(segmenter.classes)} classes, {trained.device}, {trained.machine}")
+    pictures, polygons = ([kind for kind in args.output_kind if kind in kinds] for kinds in (KINDS, POLYGONS))
+    for kind in ("ids", *polygons) if "ids" in pictures else polygons:
+        trained.classes.require_exclusive(f"--output-kind {kind}")
+    labels = label_outputs(args, folder, polygons, segmenter) if polygons else None
+    classes = segmenter.classes, segmenter.palette
+    output = Output(folder, pictures, *classes, not args.no_legend, labels, trained.classes.overlapping)
+    return trained, segmenter.predict, output
+
+
+def classes_of(
+    args: argparse.Namespace, folder: Path, inputs: Sequence["Input"]
+) -> tuple["TrainedNetwork", "Predict", "Output"] | None:
+    """Return like ``masks_of`` a network that labels whole images; None if it labels pixels."""
+    from segdla.media.class_outputs import CLASS_KINDS, ClassOutput
+    from segdla.trained.classifier import labels_whole_images, load_classifier
+
+    if not labels_whole_images(args.checkpoint, args.runs, for_photographs=True):
+        return None
+    require_no_masks(args, "no_legend")
+    if args.output_kind is not USUAL:
+        raise UserError(f"--output-kind is for masks; networks for whole images give {' and '.join(CLASS_KINDS)}")
+    classifier = load_classifier(args.checkpoint, args.device, runs=args.runs, for_photographs=True)
+    trained = classifier.trained
+    say(f"{trained.origin}: {len(classifier.classes)} classes, {trained.device}, {trained.machine}")
+    tells = len(inputs) <= _MOST_TOLD
+    output = ClassOutput(folder, CLASS_KINDS, classifier.classes, trained.classes.palette, False, tells=tells)
+    return trained, classifier.best, output
 
 
 def label_outputs(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from segdla.commands.arguments import Parser
+from segdla.errors import UserError
 from segdla.machine.terminal import say
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ def open_scoring(args: argparse.Namespace, checkpoint: str | None, overrides: Se
     trained, images = evaluation.trained, f"{evaluation.config.data.dataset} {args.split}"
     say(f"{trained.origin} on {images}, {len(evaluation.source)} images, {trained.device}, {trained.machine}")
     return evaluation
+
+
+def require_no_masks(args: argparse.Namespace, *names: str) -> None:
+    """Raise UserError if one of the options of these names, or of how masks are predicted, is given."""
+    given = next((name for name in ("multiscale", "flip", "window", *names) if getattr(args, name)), None)
+    if given:
+        option = f"--{given}".replace("_", "-")
+        raise UserError(f"{option} is for masks, and this network labels whole images; leave it out")
 
 
 def in_words(evaluation: "Evaluation") -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segdla.commands.arguments import Parser, without_checkpoint
-from segdla.commands.scoring import add_scoring, in_words, open_scoring
+from segdla.commands.scoring import add_scoring, in_words, open_scoring, require_no_masks
 from segdla.errors import UserError
 from segdla.machine.terminal import console, say, show
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from segdla.evaluation.scores import Scores
     from segdla.trained.score import Evaluation
 
-DESCRIPTION = "Score a trained network by mean IoU; without a RUN, the newest one."
+DESCRIPTION = """Score a trained network by mean IoU or, if it labels whole images, by top-1 and top-5.
+Without a RUN, the newest one."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -35,9 +36,12 @@ def main(args: argparse.Namespace) -> int:
     from segdla.report.compose import write_page
     from segdla.report.survey import Survey
     from segdla.trained.calibrate import fit_of, require_own_card
+    from segdla.trained.classifier import labels_whole_images
     from segdla.trained.masks import Masks
 
     without_checkpoint(args)
+    if labels_whole_images(args.checkpoint, args.runs):
+        return test_classifier(args)
     of_scores = [*(f"--fit-{key}" for key in args.fit), *["--report"] * args.report]
     if args.submission and of_scores:
         raise UserError(f"--submission scores nothing, so leave out {' and '.join(of_scores)}")
@@ -61,6 +65,27 @@ def main(args: argparse.Namespace) -> int:
                 print_scores(args, evaluation, survey.without_pictures(scores) if survey else scores)
             if survey:
                 say(f"open {write_page(evaluation, scores, survey)} in a browser")
+    return 0
+
+
+def test_classifier(args: argparse.Namespace) -> int:
+    """Score a network that labels whole images. Raises UserError if an option is for masks."""
+    from segdla.config import parse_overrides
+    from segdla.machine import distributed
+    from segdla.trained.classifier import load_classifier
+
+    require_no_masks(args, "save_masks", "report", "fit", "submission")
+    with distributed.process_group():
+        console.quiet = not distributed.is_main()
+        classifier = load_classifier(
+            args.checkpoint, args.device, runs=args.runs, overrides=parse_overrides(args.overrides)
+        )
+        trained = classifier.trained
+        say(f"{trained.origin}: {len(classifier.classes)} classes, {trained.device}, {trained.machine}")
+        scores = classifier.evaluate(args.split)
+        if distributed.is_main():
+            say(f"{args.split}, {scores.images} images: {scores.line}")
+            say(f"written to {classifier.write_record(scores)}")
     return 0
 
 

@@ -95,7 +95,8 @@ def propose_lr(args: argparse.Namespace) -> int:
 def conclude(run: "Run") -> None:
     """Print and write the scores of a run, and print the next commands."""
     from segdla.checkpoints.checkpoint import BEST, read_card
-    from segdla.evaluation.table import percent, score_table
+    from segdla.evaluation.scores import Scores
+    from segdla.evaluation.table import score_table
 
     if not run.finished:
         say(f"stopped; go on with: segdla train --resume {run.folder}")
@@ -104,11 +105,14 @@ def conclude(run: "Run") -> None:
     assert card.scores is not None, "a checkpoint is written with its scores"
     which, remark = ("last", " (trained on)") if card.trained_on_val else ("best", "")
     say(f"the {which} weights, of step {card.step}; on {card.scores.split}{remark}:")
-    show(score_table(card.scores))
+    if isinstance(card.scores, Scores):
+        show(score_table(card.scores))
     write_json(unused(run.folder / "scores.json"), {**card.scores.as_dict(), "trained_on": card.trained_on_val})
+    words = ["segdla test", str(run.folder), *["--multiscale"] * (not card.classes.whole_images)]
+    words += ["--split test"] * card.trained_on_val
     say(
-        f"mIoU {percent(card.scores.mean_iou)} %\n"
+        f"{card.scores.line}\n"
         f"look at {run.folder}/samples/ (image, truth, prediction) and {run.folder}/curves.png\n"
-        f"next: segdla test {run.folder} --multiscale{' --split test' if card.trained_on_val else ''}\n"
+        f"next: {' '.join(words)}\n"
         f"      segdla predict IMAGES --checkpoint {run.folder}"
     )

@@ -12,12 +12,15 @@ from segdla.config.data import (
     DataConfig,
     FilesConfig,
     FolderConfig,
+    MasksConfig,
     ScenesConfig,
 )
+from segdla.config.evaluation import EvalConfig
+from segdla.config.image_folders import ImageFolderConfig
 from segdla.config.load import dump, find_config, load_config, parse, parse_overrides, parse_yaml, schema
 from segdla.config.loss import LossConfig
 from segdla.config.model import IMAGENET, TIMM, HeadName, ModelConfig
-from segdla.config.sections import Config, EvalConfig, TrainConfig
+from segdla.config.sections import Config, TrainConfig
 
 __all__ = [
     "IMAGENET",
@@ -32,7 +35,9 @@ __all__ = [
     "FilesConfig",
     "FolderConfig",
     "HeadName",
+    "ImageFolderConfig",
     "LossConfig",
+    "MasksConfig",
     "ModelConfig",
     "ScenesConfig",
     "TrainConfig",

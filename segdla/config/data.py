@@ -27,7 +27,8 @@ def _require_two(classes: tuple[str, ...]) -> tuple[str, ...]:
 ClassNames = Annotated[tuple[str, ...], AfterValidator(_require_two), Field(min_length=2, max_length=254)]
 
 
-def _require_json(transforms: tuple[Any, ...]) -> tuple[Any, ...]:
+def require_json(transforms: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments of transforms. Raises ValueError if JSON can't hold them."""
     try:
         json.dumps(transforms, allow_nan=False)
     except (ValueError, TypeError, RecursionError):
@@ -51,7 +52,7 @@ class AugmentConfig(Section):
     other. Rare classes are seen more often."""
     paste: Fraction = 0.0
     """Share of crops over which half of the classes of another crop are pasted (ClassMix)."""
-    transforms: Annotated[tuple[dict[str, dict[str, Any] | None], ...], AfterValidator(_require_json)] = ()
+    transforms: Annotated[tuple[dict[str, dict[str, Any] | None], ...], AfterValidator(require_json)] = ()
     """Albumentations by name, applied to the crop in this order: [{GaussianBlur: {p: 0.2}}]."""
 
     @model_validator(mode="after")
@@ -66,18 +67,23 @@ class DataConfig(Section):
 
     crop: Size = (512, 512)
     """Size of a training crop in pixels: [height, width]."""
-    augment: AugmentConfig = AugmentConfig()
-    """Random changes of the training images."""
     workers: Annotated[int, Field(ge=0, le=1024)] | None = None
     """Number of loader processes; null is one for each processor, at most 8."""
     unreadable: Literal["stop", "skip"] = "stop"
     """Where a training image or mask can't be read: stop and name it, or say so and train on the next one instead."""
+
+
+class MasksConfig(DataConfig):
+    """Keys of every data set with masks: all but `image_folder`."""
+
+    augment: AugmentConfig = AugmentConfig()
+    """Random changes of the training images."""
     unlabelled: PathText | None = None
     """Folder or archive of images without masks. They join the training images, and train.teacher alone says what is in
     them."""
 
 
-class ScenesConfig(DataConfig):
+class ScenesConfig(MasksConfig):
     """Street scenes that the package draws itself. They need no files."""
 
     dataset: Literal["scenes"]
@@ -92,8 +98,8 @@ class ScenesConfig(DataConfig):
     """Number of scenes to test on."""
 
 
-class FilesConfig(DataConfig):
-    """Keys of every data set that is read from files: all but `scenes`."""
+class FilesConfig(MasksConfig):
+    """Keys of every data set of image and mask files: all but `scenes` and `image_folder`."""
 
     cache: Literal["none", "ram", "disk"] = "none"
     """Decode each file once and keep its bytes: in memory while training lasts, or on disk for later runs too."""

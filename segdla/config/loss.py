@@ -56,6 +56,16 @@ class LossConfig(Section):
             raise ValueError("class_weights are all 0; then nothing is learned")
         return self
 
+    def require_terms_of_whole_images(self) -> None:
+        """Raise ValueError unless cross-entropy is all that counts, with weights that need no masks."""
+        foreign = [
+            term for terms in TERMS.values() for term in terms if term != "cross_entropy" and getattr(self, term)
+        ]
+        if foreign:
+            raise ValueError(f"loss.{foreign[0]} is of masks; whole images have cross_entropy alone, so leave it out")
+        if isinstance(self.class_weights, str):
+            raise ValueError(f"loss.class_weights {self.class_weights} is counted in masks; give numbers, or leave out")
+
     def require_terms_of(self, head: HeadName) -> None:
         """Raise ValueError if a term of another head has a weight."""
         own = TERMS[head]

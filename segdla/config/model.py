@@ -59,9 +59,10 @@ class ModelConfig(Section):
     aggregation: Literal["none", "shallow", "iterative", "tree", "reentrant", "hierarchical"] = "hierarchical"
     """How the backbone aggregates the blocks of a level, as in the paper's figure 2. hierarchical is DLA; the others
     compute the same blocks, and ImageNet weights do not fit them."""
-    decoder: Literal["ida", "shallow", "none"] = "ida"
+    decoder: Literal["ida", "shallow", "none", "pool"] = "ida"
     """How the levels become one map. ida: the paper's IDA-up. shallow: a sum of skips, like FCN's. none: the deepest
-    level alone, whose logits are interpolated."""
+    level alone, whose logits are interpolated. pool: its mean over the image, for one label an image, as of
+    data.dataset: image_folder, which sets it."""
     node: NodeName | None = None
     """How maps are merged, in backbone and IDA-up. concat and residual are the paper's, sum adds before convolving,
     attention is AFA-DLA's, deformable convolves as in CenterNet (by torchvision). The default is the paper's: concat,
@@ -90,6 +91,8 @@ class ModelConfig(Section):
     @property
     def title(self) -> str:
         """The network, its output stride and what of it is not the paper's, in words."""
+        if self.decoder == "pool":
+            return f"{self.backbone}, for whole images"
         chosen: dict[str, str | None] = {"aggregation": self.aggregation, "decoder": self.decoder}
         chosen |= {"node": self.node, "backbone node": self.backbone_node, "head": self.head}
         usual = ("hierarchical", "ida", "softmax", None)
@@ -122,6 +125,12 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _require_a_decoder_for_the_stride(self) -> Self:
+        if self.decoder == "pool":
+            foreign = [key for key in ("output_stride", "upsample", "head") if key in self.model_fields_set]
+            changed = [key for key in foreign if getattr(self, key) != type(self).model_fields[key].default]
+            if changed:
+                raise ValueError(f"decoder pool gives one label an image, and has no {changed[0]}; leave that out")
+            return self
         if self.decoder == "none" and self.output_stride != 32:
             raise ValueError(
                 f"decoder none reads the maps of stride 32 alone; set output_stride (now {self.output_stride}) to 32"

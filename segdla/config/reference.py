@@ -14,9 +14,12 @@ from segdla.config.data import (
     FilesConfig,
     FolderConfig,
     FolderSplit,
+    MasksConfig,
     ScenesConfig,
 )
 from segdla.config.distill import DistillConfig
+from segdla.config.evaluation import EvalConfig
+from segdla.config.image_folders import ImageFolderConfig, WholeImageAugmentConfig
 from segdla.config.loss import LossConfig
 from segdla.config.model import ModelConfig
 from segdla.config.public_sets import (
@@ -28,7 +31,7 @@ from segdla.config.public_sets import (
     VOC2012Config,
 )
 from segdla.config.section import Section
-from segdla.config.sections import EvalConfig, TrainConfig
+from segdla.config.sections import TrainConfig
 
 COMMAND = "python -m segdla.config --markdown > docs/config.md"
 _INTRODUCTION = f"""# Every key of the config
@@ -45,6 +48,7 @@ This page is made from the code: `{COMMAND}`.
 """
 _SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("data", DataConfig),
+    ("data: masks", MasksConfig),
     ("data: scenes", ScenesConfig),
     ("data: files", FilesConfig),
     ("data: camvid", CamVidConfig),
@@ -60,6 +64,8 @@ _SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("data: annotations", AnnotationsConfig),
     ("data: annotations: train, val, test", AnnotationSplit),
     ("data.augment", AugmentConfig),
+    ("data: image_folder", ImageFolderConfig),
+    ("data.augment of image_folder", WholeImageAugmentConfig),
     ("model", ModelConfig),
     ("loss", LossConfig),
     ("train", TrainConfig),

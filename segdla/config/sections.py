@@ -1,12 +1,14 @@
-"""The config's sections for training and evaluation, with their defaults and limits, and the whole config."""
+"""The config's section for training, with its defaults and limits, and the whole config."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
 from segdla.config.annotations import AnnotationsConfig
-from segdla.config.data import CamVidConfig, CityscapesConfig, FilesConfig, FolderConfig, ScenesConfig
+from segdla.config.data import CamVidConfig, CityscapesConfig, FilesConfig, FolderConfig, MasksConfig, ScenesConfig
 from segdla.config.distill import DistillConfig
+from segdla.config.evaluation import EvalConfig
+from segdla.config.image_folders import ImageFolderConfig
 from segdla.config.loss import LossConfig
 from segdla.config.model import ModelConfig
 from segdla.config.public_sets import PublicConfig
@@ -20,9 +22,7 @@ from segdla.config.section import (
     PathText,
     PositiveCount,
     PositiveFraction,
-    Scale,
     Section,
-    Size,
 )
 
 
@@ -97,8 +97,8 @@ class TrainConfig(Section):
     eval_every: PositiveCount = 1
     """Number of epochs between evaluations on whole validation images; the last epoch is always evaluated."""
     patience: Count = 0
-    """Number of evaluations in a row without a better mIoU after which the run ends; 0 for any number. With poly and
-    cosine, whose last steps are the smallest and often the best, leave it some room."""
+    """Number of evaluations in a row without a better mIoU (of whole images, top-1) after which the run ends; 0 for any
+    number. With poly and cosine, whose last steps are the smallest and often the best, leave it some room."""
     report_every: PositiveCount = 10
     """Number of steps between lines in metrics.jsonl."""
     logger: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ("tensorboard",)
@@ -142,48 +142,17 @@ class TrainConfig(Section):
         return self
 
 
-class EvalConfig(Section):
-    """Evaluation and prediction."""
-
-    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (0.5, 0.75, 1.0, 1.25, 1.5)
-    """Scales of the image whose score maps are summed with --multiscale."""
-    merge: Literal["logprobs", "probs", "logits"] = "logprobs"
-    """What is summed over scales, mirrored images and windows: log-softmax (as the authors do), softmax or raw logits.
-    logprobs and logits choose the same classes."""
-    window: Size | Literal["auto", "whole"] = "auto"
-    """How much of an image the network sees at a time. [height, width]: overlapping windows of that many pixels.
-    whole: the whole image, whatever its size. auto: windows of 1024x2048 for images above 8.3 megapixels (at the
-    largest scale), else the whole image."""
-    overlap: BelowOne = 0.25
-    """Share of a window that its neighbour covers too; there, one fades into the other."""
-    boundary_iou: bool = True
-    """Whether to measure the IoU of bands along the outlines too, which costs a few hundredths of the time. It is not
-    measured of classes that overlap."""
-    boundary_f: bool = False
-    """Whether to measure the F-score of outlines too: those within 0.8 % of the image's diagonal are right. It takes
-    several milliseconds a class on the processor."""
-    object_sizes: bool = False
-    """Whether to measure the IoU of small, medium and large objects too, where the data set tells objects apart."""
-    temperature: Factor | Literal["fitted"] | None = None
-    """Divisor of the logits before they become probabilities: above 1, the network is less sure; its classes stay.
-    fitted: the one that segdla test --fit-temperature wrote into the checkpoint. null: 1."""
-    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Probability above which a pixel is of the object, for head sigmoid; of each class, if they overlap. null: those
-    that segdla test --fit-threshold wrote into the checkpoint, 0.5 without."""
-    low_memory: bool = False
-    """Keep the score maps of all scales at the output stride, instead of their sum at full size. The classes are the
-    same, in less memory at output strides 4 and 8."""
-    batch_size: BatchSize = 1
-    """Number of whole images that each device evaluates at a time."""
-    compile: bool = False
-    """Compile the network for prediction: a minute or more at the start, then faster for images of any size."""
-
-
 class Config(Section):
     """Everything about a run. A config file holds only what differs from the defaults."""
 
     data: Annotated[
-        ScenesConfig | CamVidConfig | CityscapesConfig | PublicConfig | FolderConfig | AnnotationsConfig,
+        ScenesConfig
+        | CamVidConfig
+        | CityscapesConfig
+        | PublicConfig
+        | FolderConfig
+        | AnnotationsConfig
+        | ImageFolderConfig,
         Field(discriminator="dataset"),
     ]
     """The data set."""
@@ -195,6 +164,29 @@ class Config(Section):
     """Training."""
     eval: EvalConfig = EvalConfig()
     """Evaluation and prediction."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pool_whole_images(cls, values: Any) -> Any:
+        """Give a network for whole images the decoder for them, so that the section model says all about it."""
+        data, model = (values.get(key) for key in ("data", "model")) if isinstance(values, dict) else (None, None)
+        if isinstance(data, dict) and data.get("dataset") == "image_folder" and isinstance(model, dict | None):
+            return {**values, "model": {"decoder": "pool", **(model or {})}}
+        return values
+
+    @model_validator(mode="after")
+    def _require_what_suits_whole_images(self) -> Self:
+        pools, labels_images = self.model.decoder == "pool", isinstance(self.data, ImageFolderConfig)
+        if pools != labels_images:
+            raise ValueError(
+                f"model.decoder {self.model.decoder} does not suit data.dataset {self.data.dataset}: pool is for one "
+                "label an image (image_folder), the others for masks; leave it out"
+            )
+        if labels_images:
+            self.loss.require_terms_of_whole_images()
+            if self.model.network is not None:
+                raise ValueError(f"model.network {self.model.network} is for masks; choose a model.backbone")
+        return self
 
     @model_validator(mode="after")
     def _require_determinism_where_it_is_asked_for(self) -> Self:
@@ -233,7 +225,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _require_a_teacher_for_unlabelled_images(self) -> Self:
-        if self.data.unlabelled is not None and self.train.teacher is None:
+        if isinstance(self.data, MasksConfig) and self.data.unlabelled is not None and self.train.teacher is None:
             raise ValueError("data.unlabelled has no labels to learn from; set train.teacher, or leave it out")
         return self
 

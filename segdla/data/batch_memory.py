@@ -21,7 +21,9 @@ class Ticket(NamedTuple):
     worker: int
     slot: int
     memory: Tensor | None  # the slot's, if the main process does not have it yet
-    size: tuple[int, int]  # (height, width) of images and targets
+    image: torch.Size  # (3,H,W)
+    target: torch.Size  # (H,W)
+    kind: torch.dtype  # of targets; images are bytes
 
 
 class Slots:
@@ -36,20 +38,22 @@ class Slots:
         self.batch_size = batch_size
         self._slots: dict[tuple[int, int], np.ndarray] = {}  # a worker's own; in the main process, of all workers
 
-    def take(self, size: tuple[int, int]) -> tuple[Ticket, Tensor, Tensor]:
-        """Take a free slot, in a worker; ``size`` is the (height, width) of every batch.
+    def take(self, image: Tensor, target: Tensor) -> tuple[Ticket, Tensor, Tensor]:
+        """Take a free slot, in a worker, for samples like an image (3,H,W) uint8 and its target; every batch's are.
 
-        Returns its ticket, and images (B,3,H,W) and targets (B,H,W) to fill, both uint8.
+        Returns its ticket, and images (B,3,H,W) and targets (B,H,W) to fill.
         """
         info, memory = get_worker_info(), None
         assert info is not None, "slots are taken in workers"
         slot = next((slot for (_, slot), content in self._slots.items() if content[-1] == _FREE), len(self._slots))
         if slot == len(self._slots):
-            memory = torch.empty(4 * self.batch_size * size[0] * size[1] + 1, dtype=torch.uint8).share_memory_()
+            num_bytes = self.batch_size * (image.numel() + target.numel() * target.itemsize)
+            memory = torch.empty(num_bytes + 1, dtype=torch.uint8).share_memory_()
             self._slots[info.id, slot] = memory.numpy()
         content = self._slots[info.id, slot]
         content[-1] = _TAKEN
-        return Ticket(info.id, slot, memory, size), *self._parts(content, size)
+        ticket = Ticket(info.id, slot, memory, image.shape, target.shape, target.dtype)
+        return ticket, *self._parts(content, ticket)
 
     def get(self, ticket: Ticket) -> tuple[Tensor, Tensor]:
         """Return images and targets as they were filled, in the main process."""
@@ -58,9 +62,12 @@ class Slots:
         slot = self._slots[ticket.worker, ticket.slot]
         content = slot[:]  # an object of its own, which the tensors' storage keeps and nothing else does
         weakref.finalize(content, slot.__setitem__, -1, _FREE)
-        return self._parts(content, ticket.size)
+        return self._parts(content, ticket)
 
-    def _parts(self, content: np.ndarray, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        pixels = self.batch_size * size[0] * size[1]
-        images, targets, _ = torch.from_numpy(content).split((3 * pixels, pixels, 1))
-        return images.view(self.batch_size, 3, *size), targets.view(self.batch_size, *size)
+    def _parts(self, content: np.ndarray, ticket: Ticket) -> tuple[Tensor, Tensor]:
+        of_targets = self.batch_size * ticket.target.numel() * ticket.kind.itemsize
+        of_images = self.batch_size * ticket.image.numel()
+        # Targets are first, where numbers of several bytes are aligned.
+        targets, images, _ = torch.from_numpy(content).split((of_targets, of_images, 1))
+        targets = targets.view(ticket.kind).view(self.batch_size, *ticket.target)
+        return images.view(self.batch_size, *ticket.image), targets

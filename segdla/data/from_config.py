@@ -18,6 +18,7 @@ from segdla.config import (
     Config,
     FilesConfig,
     FolderConfig,
+    ImageFolderConfig,
     ScenesConfig,
 )
 from segdla.data.ade20k import ade20k
@@ -38,6 +39,7 @@ from segdla.data.scenes import Scenes
 from segdla.data.source import Source
 from segdla.data.transforms import TrainingTransform
 from segdla.data.voc2012 import voc2012
+from segdla.data.whole_images.from_config import evaluation_crop, open_image_folder, random_crop
 from segdla.errors import UserError
 from segdla.machine import distributed
 from segdla.machine.cache_folder import cache_folder
@@ -113,6 +115,7 @@ DATASETS: dict[str, Callable[[Any, str], Source]] = {
     "kitti": lambda data, split: kitti(data.root, split),
     "folder": _folder,
     "annotations": _annotations,
+    "image_folder": open_image_folder,
 }
 """Functions of the config's data section and a split (train, val, test), by ``data.dataset``."""
 
@@ -186,6 +189,8 @@ def training_transform(config: Config, num_values: int) -> Transform:
 
     Raises UserError if one of ``data.augment.transforms`` is wrong.
     """
+    if isinstance(config.data, ImageFolderConfig):
+        return random_crop(config.data)
     augment = config.data.augment
     return TrainingTransform(
         config.data.crop,
@@ -204,7 +209,8 @@ def training_samples(config: Config, source: Source, transform: Transform) -> Se
 
     Raises UserError if a pair can't be read or a transform can't be applied.
     """
-    may_skip, paste = config.data.unreadable == "skip", config.data.augment.paste
+    may_skip = config.data.unreadable == "skip"
+    paste = 0.0 if isinstance(config.data, ImageFolderConfig) else config.data.augment.paste
     if may_skip and isinstance(config.data, FilesConfig) and config.data.cache != "none" and distributed.is_main():
         say("data.unreadable is skip, so training reads the files themselves: data.cache is for validation")
     dataset = SegmentationDataset(
@@ -223,7 +229,7 @@ def training_samples(config: Config, source: Source, transform: Transform) -> Se
 def whole_images(config: Config, source: Source, device: torch.device) -> WholeImages:
     """Return a source's whole images in batches, dealt out to all processes, as evaluation reads them."""
     return WholeImages(
-        SegmentationDataset(source),
+        SegmentationDataset(source, evaluation_crop(config)),
         config.eval.batch_size,
         num_workers(config),
         device.type == "cuda",

@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     """Samples of one size, stacked."""
 
     images: Tensor  # (B,3,H,W) uint8
-    targets: Tensor  # (B,H,W) uint8
+    targets: Tensor  # (B,H,W) uint8, or of whole images (B,1,1) int16
     names: tuple[str, ...]
     unreadable: tuple[str, ...] = ()  # messages of samples that others stand in for
 
@@ -183,9 +183,7 @@ def _fill(slots: Slots, samples: Iterable[Sample | UserError]) -> _Filled | User
     for place, sample in enumerate(samples):
         if isinstance(sample, UserError):
             return sample
-        if slot is None:
-            height, width = sample.target.shape
-            slot = slots.take((height, width))
+        slot = slot or slots.take(sample.image, sample.target)
         _, images, targets = slot
         images[place], targets[place] = sample.image, sample.target
         names.append(sample.name)

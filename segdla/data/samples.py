@@ -24,7 +24,7 @@ class Sample(NamedTuple):
     """An image with its target, as tensors."""
 
     image: Tensor  # (3,H,W) uint8, RGB
-    target: Tensor  # (H,W) uint8, train ids
+    target: Tensor  # (H,W) uint8, train ids; of whole images (1,1) int16
     name: str
     unreadable: tuple[str, ...] = ()  # messages of the samples that this one stands in for
 

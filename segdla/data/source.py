@@ -16,6 +16,8 @@ from segdla.data.wide_samples import SampleRange
 from segdla.errors import UserError
 
 MOST_OVERLAPPING = 7  # the bits of a byte, but for one: all eight would be the ignored value
+NO_LABEL = -1
+"""The id of an image of no class: a byte's 255 may be a class, as ImageNet has a thousand."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Classes:
     sets: bit c says that class c is there, and IGNORE_INDEX, all bits, that nothing is known. A set fits into the byte
     that a train id takes, so caches, crops, workers and devices treat it as one. For that, at most seven classes may
     overlap.
+
+    With ``whole_images`` an image is of one class as a whole. Its target is then a single pixel, (1,1) int16, of the
+    class's id, or of ``NO_LABEL``; so networks give logits (B,C,1,1), and losses and counts need not know.
     """
 
     names: tuple[str, ...]
@@ -36,6 +41,7 @@ class Classes:
     protocol: str = ""
     categories: tuple[str, ...] = ()
     overlapping: bool = False
+    whole_images: bool = False
 
     def __post_init__(self) -> None:
         # A list would never equal the tuple in a checkpoint.
@@ -50,6 +56,15 @@ class Classes:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def measure(self) -> str:
+        """The name of the score by which weights are chosen."""
+        return "top-1" if self.whole_images else "mIoU"
+
+    def target_size(self, crop: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) of the target of a crop."""
+        return (1, 1) if self.whole_images else crop
 
     @property
     def num_values(self) -> int:
@@ -73,6 +88,14 @@ class Classes:
         table = np.full(256, IGNORE_INDEX, np.uint8)
         table[: self.num_values] = [value.bit_length() - 1 if value else UNLABELLED for value in range(self.num_values)]
         return table[values]
+
+    def require_masks(self, path: Path, purpose: str) -> None:
+        """Raise UserError if these classes, of the network at ``path``, are of whole images."""
+        if self.whole_images:
+            raise UserError(
+                f"{path} labels whole images, and {purpose} is for masks; segdla test scores it, segdla predict uses "
+                f"it, and segdla train CONFIG model.weights={path} starts a network for masks from it"
+            )
 
     def require_exclusive(self, purpose: str) -> None:
         """Raise UserError if classes overlap, for which ``purpose`` has no meaning."""
@@ -146,7 +169,7 @@ class Source(ABC):
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return an RGB image (H,W,3) and its target (H,W) of train ids and ``IGNORE_INDEX``, both uint8.
 
-        Of classes that overlap, it is a target of sets: see ``Classes``.
+        Of classes that overlap, it is a target of sets, and of whole images a single pixel: see ``Classes``.
 
         Raises UserError if the image or its mask can't be read.
         """

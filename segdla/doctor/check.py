@@ -27,7 +27,7 @@ _KINDS = {
     SizesDifferError: "sizes differ",
     UnknownLabelsError: "unknown labels",
 }
-_CONSTANT = 2.0  # standard deviation of the samples, of 255
+CONSTANT = 2.0  # standard deviation of the samples, of 255
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Report:
 
     def with_label_errors(self, errors: LabelErrors) -> "Report":
         """Return the report with what a network suspects, and its findings among the others."""
-        return replace(self, findings=_in_order([*self.findings, *errors.findings()]), label_errors=errors)
+        return replace(self, findings=in_order([*self.findings, *errors.findings()]), label_errors=errors)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the findings and summaries, for JSON."""
@@ -128,10 +128,11 @@ def examine_splits(splits: Mapping[str, Source | UserError], progress: Progress 
             kind = "class never occurs" if split == "train" else "class missing from split"
             missing = [name for name, pixels in summary.pixels.items() if not pixels]
             findings += [Finding(kind, split, f"{split} has no pixel of {name}") for name in missing]
-    return Report(_in_order(findings), summaries, sources)
+    return Report(in_order(findings), summaries, sources)
 
 
-def _in_order(findings: Sequence[Finding]) -> list[Finding]:
+def in_order(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings in the order of a report."""
     return sorted(findings, key=lambda finding: list(IS_SERIOUS).index(finding.kind))
 
 
@@ -148,7 +149,7 @@ def _look(split: str, source: Source, index: int) -> _Look:
     facts = look_at_image(image)
     counts = np.bincount(target.ravel(), minlength=256)
     findings = []
-    if facts.std.max() < _CONSTANT:
+    if facts.std.max() < CONSTANT:
         color = facts.mean.round().astype(int).tolist()
         findings.append(Finding("nearly constant image", split, f"{name}: all of its pixels are about {color}"))
     if counts[IGNORE_INDEX] == target.size and source.labelled:

@@ -22,6 +22,7 @@ IS_SERIOUS = {
     "nearly constant image": False,
     "duplicates": False,
     "duplicates with different masks": True,
+    "duplicates of different classes": True,
     "duplicate across splits": True,
     "near duplicates": False,
     "near duplicate across splits": True,

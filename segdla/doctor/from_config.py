@@ -19,10 +19,11 @@ from segdla.data.label_files.outlines import EXACT
 from segdla.data.label_files.written_formats import written_format
 from segdla.data.paths import user_path
 from segdla.data.source import Source
-from segdla.doctor.check import Report, examine_splits
+from segdla.doctor.check import Report
 from segdla.doctor.draft import Draft, draft
 from segdla.doctor.finding import Finding
 from segdla.doctor.label_draft import draft_labels
+from segdla.doctor.labelled_images import examine
 from segdla.doctor.labelled_sets import LabelledSet, open_exported, open_masks
 from segdla.doctor.mask_folders import find_mask_folders, left_out
 from segdla.doctor.measure_pace import measure_pace
@@ -45,7 +46,7 @@ def check(config: Config | str | os.PathLike[str], overrides: Mapping[str, Any] 
     Raises UserError if the config is not valid. The report holds every fault of the data.
     """
     settings = load_config(config, overrides)
-    report = examine_splits(every_split(settings), partial(progress, description="reading"))
+    report = examine(every_split(settings), partial(progress, description="reading"))
     try:
         return replace(report, weights=about_weights(settings.model))
     except UserError as error:

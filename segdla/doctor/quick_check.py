@@ -18,6 +18,8 @@ def quick_check(source: Source) -> str:
 
     Returns a doubt about what looks like a mistake but may be meant, or an empty string. Raises the first UserError.
     """
+    if source.classes.whole_images:
+        return _look_at_images(source)
     counts, meanings, doubt = np.zeros(256, np.int64), Meanings(), ""
     try:
         sample = evenly_spaced(source, _SIZES)
@@ -41,3 +43,17 @@ def quick_check(source: Source) -> str:
         f"pixels that are ignored ({IGNORE_INDEX}); if those are a class, name it in "
         f"data.label_map={{0: ..., {IGNORE_INDEX}: ...}}"
     )
+
+
+def _look_at_images(source: Source) -> str:
+    """Read the headers of images from all over a source, and a few images whole. Raises the first UserError."""
+    try:
+        sample = evenly_spaced(source, _SIZES)
+        for index in range(len(sample)):
+            sample.image_size(index)
+        sample = evenly_spaced(source, _PAIRS)
+        for index in range(len(sample)):
+            sample.read(index)
+    except UserError as error:
+        raise UserError(f"{error} (all that is wrong: segdla check CONFIG)") from error
+    return ""

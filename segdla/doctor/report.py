@@ -68,7 +68,7 @@ def write_report(report: Report, folder: Path) -> None:
         report.label_errors.write(folder)
     sources = list(report.sources.values())
     samples = list(_samples([(source, index) for source in sources for index in range(len(source))]))
-    if samples:
+    if samples and not sources[0].classes.whole_images:
         classes = sources[0].classes
         write_image(folder / "contact.png", contact_sheet(samples, classes.names, classes.palette))
 

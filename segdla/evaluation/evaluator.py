@@ -8,7 +8,7 @@ from torch import Tensor
 class Prediction(NamedTuple):
     """Class ids, and probabilities if they are needed, that a network predicts for a batch, with the images' names."""
 
-    class_ids: Tensor  # (B,H,W) uint8
+    class_ids: Tensor  # (B,H,W) uint8; of whole images (B,K,1,1), the best first
     probabilities: Tensor | None = None  # (B,C,H,W) float32, if an evaluator needs them
     names: tuple[str, ...] = ()  # of the images, by their place in the batch
 

@@ -36,6 +36,21 @@ class Scores:
     iou_interval: Mapping[str, Interval] | None = None
     images: ImageCounts | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def criterion(self) -> float:
+        """The score by which weights are chosen."""
+        return self.mean_iou
+
+    @property
+    def measured(self) -> str:
+        """That score in percent, with its name."""
+        return f"mIoU {100 * self.mean_iou:.1f}"
+
+    @property
+    def line(self) -> str:
+        """The scores in words."""
+        return f"mIoU {100 * self.mean_iou:.2f} %  pixel accuracy {100 * self.pixel_accuracy:.2f} %"
+
     def with_images(self, images: ImageCounts) -> "Scores":
         """Return the scores with the intervals that the counts of single images give; see ``intervals``."""
         known: dict[str, Interval] = {}

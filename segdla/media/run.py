@@ -16,7 +16,7 @@ from segdla.media.inputs import Input
 from segdla.media.outputs import Output, VideoOutput
 from segdla.media.video import VideoReader
 
-Predict = Callable[[np.ndarray], np.ndarray]  # from an image (H,W,3) uint8 to class ids (H,W) uint8
+Predict = Callable[[np.ndarray], np.ndarray]  # from an image (H,W,3) uint8 to class ids (H,W) uint8, or what is written
 Tick = Callable[[int, int], None]
 
 
@@ -33,7 +33,7 @@ class Tally:
         return Tally(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     def __str__(self) -> str:
-        parts = [f"{self.done} of {self.done + self.failed + self.skipped} segmented"]
+        parts = [f"{self.done} of {self.done + self.failed + self.skipped} predicted"]
         parts += [f"{self.frames} frames of video"] * bool(self.frames)
         parts += [f"{self.skipped} there already"] * bool(self.skipped)
         return ", ".join(parts + [f"{self.failed} failed"] * bool(self.failed))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from segdla.models.timm_backbone import TimmBackbone
+from segdla.models.timm_trunk import TimmTrunk
 from segdla.models.winograd import winograd
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -36,13 +37,13 @@ def folded(network: Network) -> Network:
     computes the same.
     """
     assert not network.training, "a batch's statistics can't be folded: call eval() first"
-    foreign = [module for module in network.modules() if isinstance(module, TimmBackbone)]
-    for backbone in foreign:
+    for backbone in [module for module in network.modules() if isinstance(module, TimmBackbone)]:
         body = copy.deepcopy(backbone.body)
         before = _maps(backbone)
         _fold(backbone.body.modules())
         if not all(map(_alike, _maps(backbone), before)):
             backbone.body = body
+    foreign = [module for module in network.modules() if isinstance(module, TimmBackbone | TimmTrunk)]
     theirs = {inner for backbone in foreign for inner in backbone.modules()}
     _fold(module for module in network.modules() if module not in theirs)
     return network

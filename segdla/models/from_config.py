@@ -15,17 +15,21 @@ from segdla.models.dlaseg import Backbone, DLASeg
 from segdla.models.ida import ConcatNode, DLAUp, Node, Upsampler
 from segdla.models.named_weights import BEST_KNOWN, exact_backbone, imagenet_weights, origin
 from segdla.models.nodes import NODES
-from segdla.models.skips import LastMap, SkipSum
+from segdla.models.skips import GlobalPool, LastMap, SkipSum
 from segdla.models.timm_backbone import TimmBackbone, published
+from segdla.models.timm_trunk import TimmTrunk, state_of_trunk
 from segdla.models.torchvision_networks import build_torchvision
 from segdla.models.upsample import UPSAMPLERS
 from segdla.models.weight_origins import Normalisation, Origin, OwnFile, normalisation_of_trained, whereabouts
 from segdla.models.weights import Loaded, load_weights, read_state_dict
 
-DECODERS: dict[str, Callable[[Sequence[int], Sequence[int], Upsampler, Node], DLAUp | SkipSum | LastMap]] = {
+DECODERS: dict[
+    str, Callable[[Sequence[int], Sequence[int], Upsampler, Node], DLAUp | SkipSum | LastMap | GlobalPool]
+] = {
     "ida": DLAUp,
     "shallow": lambda channels, strides, upsampler, node: SkipSum(channels, strides, upsampler),
     "none": lambda channels, strides, upsampler, node: LastMap(channels, strides),
+    "pool": lambda channels, strides, upsampler, node: GlobalPool(channels[-1]),
 }
 
 
@@ -35,12 +39,13 @@ def build_network(model: ModelConfig, num_classes: int) -> DLASeg:
     if model.network is not None:
         return build_torchvision(model.network, num_classes, mean, std)
     backbone = build_backbone(model)
-    if model.output_stride not in backbone.strides:
+    stride = GlobalPool.output_stride if model.decoder == "pool" else model.output_stride
+    if stride not in backbone.strides:
         raise UserError(
             f"{model.backbone} gives maps at strides {', '.join(map(str, backbone.strides))}; set model.output_stride "
             f"(now {model.output_stride}) to one of them"
         )
-    first = backbone.strides.index(model.output_stride)
+    first = backbone.strides.index(stride)
     decoder = DECODERS[model.decoder](
         backbone.channels[first:],
         backbone.strides[first:],
@@ -53,7 +58,8 @@ def build_network(model: ModelConfig, num_classes: int) -> DLASeg:
 def build_backbone(model: ModelConfig) -> Backbone:
     """Return the backbone, freshly initialised. Raises UserError if it is one that timm does not have."""
     if model.backbone.startswith(TIMM):
-        return TimmBackbone(model.backbone.removeprefix(TIMM))
+        kind = TimmTrunk if model.decoder == "pool" else TimmBackbone
+        return kind(model.backbone.removeprefix(TIMM))
     name = model.backbone_node or model.node
     node = NODES[name].backbone if name else None
     return VARIANTS[model.backbone](level=AGGREGATIONS[model.aggregation], node=node)
@@ -110,9 +116,11 @@ def load_initial_weights(network: DLASeg, model: ModelConfig) -> None:
 
 def _load(network: DLASeg, path: Path, name: str) -> Loaded:
     """Load the weights in a file. Raises UserError if it can't be read or does not fit; ``name`` names it."""
-    state = read_state_dict(path)
-    if isinstance(network.backbone, TimmBackbone) and not any("backbone." in key for key in state):
-        state = network.backbone.renamed(state, name)
+    state, backbone = read_state_dict(path), network.backbone
+    if isinstance(backbone, TimmBackbone) and (whole := state_of_trunk(backbone.name, state, name)):
+        state = backbone.of_whole(whole)
+    elif isinstance(backbone, TimmBackbone | TimmTrunk) and not any("backbone." in key for key in state):
+        state = backbone.renamed(state, name)
     return load_weights(network, state, name, other_classes=True)
 
 
@@ -163,6 +171,8 @@ def about_weights(model: ModelConfig) -> str:
 def create_model(backbone: str = "dla34", num_classes: int = 19, **settings: object) -> DLASeg:
     """Return a segmentation network, an ``nn.Module``: RGB images (B,3,H,W) in 0..255 to logits (B,C,H,W).
 
+    With ``decoder="pool"`` it is a classification network, of logits (B,C,1,1).
+
     ``backbone`` may be timm's too: ``timm/resnet18``. ``settings`` are those of the config's ``model`` section:
     ``output_stride``, ``aggregation``, ``decoder``, ``node``, ``backbone_node``, ``upsample``, ``weights``, ``mean``,
     ``std``, ``network``. Weights with another number of classes fill all but the classifier.
@@ -171,7 +181,9 @@ def create_model(backbone: str = "dla34", num_classes: int = 19, **settings: obj
     """
     if num_classes < 1:
         raise UserError(f"create_model: num_classes is {num_classes}; give the number of classes, 1 or more")
-    values = {"data": {"dataset": "scenes"}, "model": {"backbone": backbone, **settings}}
+    pools = settings.get("decoder") == "pool"
+    data = {"dataset": "image_folder", "root": "."} if pools else {"dataset": "scenes"}
+    values = {"data": data, "model": {"backbone": backbone, **settings}}
     model = with_exact_weights(parse(values, source="create_model").model)
     network = build_network(model, num_classes)
     load_initial_weights(network, model)

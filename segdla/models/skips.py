@@ -1,4 +1,4 @@
-"""Decoders without aggregation, to compare IDA-up with: a sum of skips, and the deepest maps alone."""
+"""Decoders without aggregation: a sum of skips and the deepest map alone, to compare with, and its mean."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -51,3 +51,19 @@ class LastMap(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         (deepest,) = features
         return deepest
+
+
+class GlobalPool(nn.Module):
+    """The mean of the deepest map over the image (B,C,1,1), for one label an image: the authors' classification head.
+
+    Its one pixel is all of the image, so nothing is upsampled: ``output_stride`` is 1.
+    """
+
+    output_stride = 1
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.out_channels = channels
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        return features[-1].mean((-2, -1), keepdim=True)

@@ -45,7 +45,10 @@ class TimmBackbone(nn.Module):
 
         All of them must fit that network. Raises UserError if they don't; ``source`` names them in its message.
         """
-        whole = classifier(self.name, state, source).state_dict()
+        return self.of_whole(classifier(self.name, state, source).state_dict())
+
+    def of_whole(self, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the backbone's part of the weights of timm's network under our names; its head may be missing."""
         log = logging.getLogger("timm")
         level = log.level
         log.setLevel(logging.ERROR)  # that the head is left out is as it should be

@@ -1,14 +1,6 @@
-"""Pretrained weights: the authors' files, timm's and our own, renamed to our names and loaded strictly.
-
-Three things are dropped by name:
-
-- ``fc``, a classification network's head;
-- ``up``, the segmentation network's fixed bilinear interpolation, which is computed here;
-- ``project`` of every Tree without a Root of its own, which the authors' code builds but never uses.
-"""
+"""Pretrained weights: files read, and their tensors loaded strictly under our names (``weight_names.py``)."""
 
 import argparse
-import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,16 +11,15 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from segdla.errors import UserError, one_line
-from segdla.models.dla import Tree
 from segdla.models.dlaseg import DLASeg
+from segdla.models.skips import GlobalPool
+from segdla.models.weight_names import with_our_names, without_unused
 
-_DECODER_PART = re.compile(r"dla_up\.ida_(\d+)\.(proj|up|node)_(\d+)")
 _MOST_LISTED = 3  # names in one message
 _KEYS = ("state_dict", "model_state_dict", "model", "net", "network")  # of the state dict that is meant, if of several
-_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")  # modules around a network: parallel, compiled, Lightning's
 _SAVE_AGAIN = "save the weights alone, where it was made: torch.save(model.state_dict(), FILE)"
 
 
@@ -164,44 +155,26 @@ def load_weights(
 ) -> Loaded:
     """Load classification or segmentation weights, the authors', timm's or ours, into a network, in place.
 
-    Classification weights fill the backbone alone. With ``other_classes``, a classifier of another number of classes is
-    left out. Return how much was filled.
+    Classification weights fill a segmentation network's backbone alone. With ``other_classes``, so do segmentation
+    weights in a classification network, and a classifier of another number of classes is left out. Return how much was
+    filled.
 
     Raises UserError if a tensor is missing, unknown or of another shape; ``source`` names the weights in its message.
     """
-    state = without_unused(with_our_names(state), network)
+    pools = isinstance(network.decoder, GlobalPool)
+    state = without_unused(with_our_names(state, keep_head=pools), network)
     everything: Mapping[str, Tensor] = network.state_dict()
     left_out: tuple[str, ...] = ()
-    if all(name.startswith("backbone.") for name in state):
-        left_out = "decoder", "classifier"
+    has_other_decoder = _has_decoder(state) != _has_decoder(everything)  # one of pixels, one of whole images
+    if all(name.startswith("backbone.") for name in state) or (other_classes and has_other_decoder):
+        left_out = ("classifier",) if pools else ("decoder", "classifier")
+        state = {name: tensor for name, tensor in state.items() if name.startswith("backbone.")}
     elif other_classes and _has_other_classes(state, everything):
         left_out = ("classifier",)
     state, expected = _without(state, left_out), _without(everything, left_out)
     require_fit(state, expected, source)
     network.load_state_dict(state, strict=False)
     return Loaded(source, _num_weights(expected), _num_weights(everything), left_out)
-
-
-def with_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under our names, without the heads that our network lacks.
-
-    The prefix of a compiled, a data-parallel or a Lightning network is removed too.
-    """
-    state = dict(state)
-    for wrapper in _WRAPPERS:
-        state = {name.removeprefix(wrapper): tensor for name, tensor in state.items()}
-    if any(name.startswith("base.") for name in state):  # the authors' segmentation network
-        return {_segmentation_name(name): t for name, t in state.items() if not name.startswith(("up.", "base.fc."))}
-    if any(name.startswith("base_layer.") for name in state):  # the authors' or timm's classification network
-        return {f"backbone.{name}": t for name, t in state.items() if not name.startswith("fc.")}
-    return state
-
-
-def without_unused(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors less the projections of those of the network's Trees that have no Root of their own."""
-    trees = {name: module for name, module in network.named_modules() if isinstance(module, Tree)}
-    unused = tuple(f"{name}.project." for name, tree in trees.items() if tree.root is None)
-    return {name: tensor for name, tensor in state.items() if not name.startswith(unused)}
 
 
 def require_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
@@ -223,17 +196,8 @@ def require_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], sou
             )
 
 
-def _segmentation_name(name: str) -> str:
-    """Return our name of a tensor of the authors' segmentation network."""
-    name = re.sub(r"^base\.", "backbone.", name)
-    name = re.sub(r"^fc\.0\.", "classifier.", name)
-
-    def decoder_part(match: re.Match[str]) -> str:
-        ida, kind, number = match.groups()
-        index = int(number) - (kind == "node")  # their nodes count from 1
-        return f"decoder.idas.{ida}.{kind}s.{index}"
-
-    return _DECODER_PART.sub(decoder_part, name)
+def _has_decoder(state: Mapping[str, Tensor]) -> bool:
+    return any(name.startswith("decoder.") for name in state)
 
 
 def _has_other_classes(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:

@@ -98,7 +98,12 @@ def measure_backends(
     unknown = [backend for backend in backends or () if backend not in BACKENDS]
     if unknown:
         raise UserError(f"{quoted(unknown[0])} is none of the backends {', '.join(BACKENDS)}")
-    backends = backends or [name for name, packages in BACKENDS.items() if all(map(find_spec, packages))]
+    installed = [name for name, packages in BACKENDS.items() if all(map(find_spec, packages))]
+    if config.model.decoder == "pool":  # which is not exported
+        installed = [name for name in installed if name not in FORMATS]
+        if foreign := [name for name in backends or () if name in FORMATS]:
+            raise UserError(f"{foreign[0]} is for networks for masks; this one labels whole images, so leave it out")
+    backends = backends or installed
     stride = network.output_stride
     start(device, "fp32")  # exported files compute in it
     card = Card(config.model_dump(mode="json"), Classes((), ()))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from segdla.checkpoints.checkpoint import Card, read_checkpoint
+from segdla.checkpoints.checkpoint import Card, read_card, read_checkpoint
 from segdla.checkpoints.find import Found, find_checkpoint
 from segdla.checkpoints.from_config import restored
 from segdla.config import Config, parse
@@ -93,12 +93,14 @@ def open_trained(
     *,
     as_trained: bool = False,
     for_photographs: bool = False,
+    whole_images: bool = False,
     model: DLASeg | None = None,
 ) -> TrainedNetwork:
     """Open a run, a checkpoint or an exported file; without a name, the default of ``find_checkpoint``.
 
     ``overrides`` change its config. With ``as_trained`` a checkpoint's network computes as it did in training; else in
-    its fastest form, in which near ties may change sides. ``model`` takes the place of the network that the config
+    its fastest form, in which near ties may change sides. ``whole_images`` is for networks that label these, which are
+    refused otherwise. ``model`` takes the place of the network that the config
     describes; it is copied, and the copy gets the checkpoint's weights.
 
     Raises UserError if the network is missing or something does not fit.
@@ -108,6 +110,8 @@ def open_trained(
     chosen = choose_device(device)
     if is_exported(origin.path):
         return _open_exported(origin, chosen, overrides)
+    if not whole_images:
+        read_card(origin.path).classes.require_masks(origin.path, "this")
     content = read_checkpoint(origin.path)
     config = parse(content.card.config, overrides, source=str(origin.path))
     machine = start(chosen, config.train.precision)

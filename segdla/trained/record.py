@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from segdla.checkpoints.checkpoint import read_card
+from segdla.checkpoints.checkpoint import BEST, read_card
 from segdla.errors import UserError, quoted
 from segdla.evaluation.image_counts import ImageCounts
 from segdla.evaluation.scores import Scores
@@ -57,6 +57,8 @@ def read_record(place: str | os.PathLike[str], split: str = "val") -> Record:
     if path.is_dir():
         records = [record for record in path.glob(f"eval_{split}*.json") if _beside(record, ".jsonl").is_file()]
         if not records:
+            if (path / BEST).is_file():
+                read_card(path / BEST).classes.require_masks(path, "this")
             raise UserError(f"no scores of the {split} images in {path}; run: segdla test {path} --split {split}")
         path = max(records, key=lambda record: record.stat().st_mtime)
     try:

@@ -12,15 +12,11 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
-from segdla.checkpoints.checkpoint import Card
 from segdla.config import Config, HeadName, LossConfig, TrainConfig
-from segdla.data.from_config import whole_images
-from segdla.data.source import Classes, Source
+from segdla.data.source import NO_LABEL, Classes, Source
 from segdla.errors import UserError
-from segdla.inference.from_config import Predictor, head_of
 from segdla.machine import distributed
-from segdla.machine.device import Machine, device_name, in_precision
-from segdla.models.dlaseg import DLASeg
+from segdla.machine.device import Machine, device_name
 from segdla.models.from_config import memory_format, normalisation
 from segdla.models.macs import count_macs
 from segdla.training import losses
@@ -28,14 +24,12 @@ from segdla.training.budget.time_budget import UNKNOWN, length_in_words
 from segdla.training.cuda_graph import as_graph
 from segdla.training.forecast import Forecast, remedy_of_length
 from segdla.training.log import RunLog
-from segdla.training.loop import Validation
 from segdla.training.losses import Objective
 from segdla.training.own.parts import Data, Loss, Own
 from segdla.training.state import Plan, Training, moving_average
 from segdla.training.step import Gradients, gradients_of
 from segdla.training.teacher.student import Student
 from segdla.training.weigh_classes import weigh_classes
-from segdla.version import __version__
 
 LOSSES: dict[HeadName, dict[str, Callable[[LossConfig, Tensor | None], Loss]]] = {
     "softmax": {
@@ -80,6 +74,10 @@ def build_loss(
     """
     weights = weigh_classes(config.class_weights, source, may_skip=may_skip)
     tensor = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
+    if source.classes.whole_images:
+        smoothing = config.label_smoothing
+        loss = partial(losses.cross_entropy, weights=tensor, label_smoothing=smoothing, ignore_index=NO_LABEL)
+        return Objective([(config.cross_entropy, loss)], tensor, NO_LABEL)
     terms = [(getattr(config, name), loss(config, tensor)) for name, loss in LOSSES[head].items()]
     return Objective([(share, loss) for share, loss in terms if share], tensor)
 
@@ -158,17 +156,6 @@ def build_plan(config: Config, run: Path, machine: Machine, num_images: int) -> 
         report_every=t.report_every,
         save_every=t.save_every,
     )
-
-
-def build_validation(config: Config, source: Source, plan: Plan, training: Training) -> Validation:
-    """Return how the images of a source are scored."""
-    candidate = training.candidate
-    assert isinstance(candidate, DLASeg), "a moving average is a network like the one in training"
-    logits_of = in_precision(candidate.logits, plan.device, plan.precision)
-    head = head_of(config, source.classes)
-    predictor = Predictor(logits_of, candidate.output_stride, config.eval, head=head)
-    card = Card(config.model_dump(mode="json"), source.classes, version=__version__)
-    return Validation(whole_images(config, source, plan.device), predictor.class_ids, card)
 
 
 def build_log(config: Config, classes: Classes, plan: Plan, training: Training) -> RunLog:

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,17 @@ from segdla.data.labels import IGNORE_INDEX
 from segdla.data.source import Classes
 from segdla.errors import UserError
 from segdla.evaluation.scores import Scores
-from segdla.evaluation.table import percent
+from segdla.evaluation.top_scores import TopScores
 from segdla.machine.files import require_text, to_json, write_text
 from segdla.machine.terminal import SECONDS_BETWEEN_LINES, console, duration, say
+from segdla.media.captions import labelled_grid
 from segdla.training.forecast import Forecast
 from segdla.training.loggers import Loggers
 from segdla.training.meter import Reading
 from segdla.visualize import curves, sample_grid
 
 _LARGEST = 1e15  # of a number in a record
+_MEASURES = ("mean_iou", "top1")  # keys of the records of an evaluation
 
 
 class RunLog:
@@ -61,7 +62,7 @@ class RunLog:
             )
             say(f"{self.metrics}: {lines} dropped")
         self.records = [
-            record for record in records if record["step"] <= (evaluated if "mean_iou" in record else first_step)
+            record for record in records if record["step"] <= (evaluated if _is_evaluation(record) else first_step)
         ]
         write_text(self.metrics, "".join(json.dumps(to_json(record)) + "\n" for record in self.records))
         with self._answering_disk():
@@ -106,21 +107,21 @@ class RunLog:
         self,
         step: int,
         epoch: int,
-        scores: Scores,
+        scores: Scores | TopScores,
         best: bool,
         samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     ) -> None:
         """Report the scores of an evaluation, and (image, target, prediction) of a few of its images."""
-        self._record(step, epoch=epoch, **replace(scores, split="", protocol="").as_dict())
-        grid = sample_grid(samples, self.classes.names, self.classes.palette, IGNORE_INDEX)
+        self._record(step, epoch=epoch, **{k: v for k, v in scores.as_dict().items() if k not in ("split", "protocol")})
+        if self.classes.whole_images:
+            grid = labelled_grid(samples, self.classes.names)
+        else:
+            grid = sample_grid(samples, self.classes.names, self.classes.palette, IGNORE_INDEX)
         write_image(self.folder / "samples" / f"step_{step:07}.png", grid)
         with self._answering_disk():
             self.loggers.picture("val/samples", grid, step)
         write_image(self.folder / "curves.png", curves(self.records))
-        say(
-            f"epoch {epoch}  step {step}/{self.num_steps}  val mIoU {percent(scores.mean_iou)} %  "
-            f"pixel accuracy {percent(scores.pixel_accuracy)} %{'  (best so far)' if best else ''}"
-        )
+        say(f"epoch {epoch}  step {step}/{self.num_steps}  val {scores.line}{'  (best so far)' if best else ''}")
         if self.forecast and (text := self.forecast.evaluation_done(step, time.monotonic())):
             say(text)
 
@@ -129,7 +130,7 @@ class RunLog:
         self.records.append(record)
         with self._answering_disk(), self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(to_json(record)) + "\n")
-        part = "val" if "mean_iou" in values else "train"
+        part = "val" if _is_evaluation(values) else "train"
         scalars: dict[str, float] = {}
         for key, value in values.items():
             numbers = {f"{key}/{name}": v for name, v in value.items()} if isinstance(value, dict) else {key: value}
@@ -172,14 +173,18 @@ def _record(line: str) -> dict[str, Any] | None:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(record, dict) or not ("loss" in record or "mean_iou" in record):
+    if not isinstance(record, dict) or not ("loss" in record or _is_evaluation(record)):
         return None
     if type(record.get("step")) is not int or not 0 <= record["step"] < _LARGEST:
         return None
-    plotted = [record[key] for key in ("loss", "lr", "mean_iou") if key in record]
+    plotted = [record[key] for key in ("loss", "lr", *_MEASURES) if key in record]
     parts = [part for value in record.values() for part in (value.values() if isinstance(value, dict) else [value])]
     is_flat = not any(isinstance(part, dict | list) for part in parts)
     return record if is_flat and all(map(_is_number, plotted)) else None
+
+
+def _is_evaluation(record: Mapping[str, Any]) -> bool:
+    return any(key in record for key in _MEASURES)
 
 
 def _is_number(value: Any) -> bool:

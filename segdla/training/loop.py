@@ -16,6 +16,7 @@ from segdla.errors import UserError
 from segdla.evaluation.count import count_batches
 from segdla.evaluation.evaluator import Prediction
 from segdla.evaluation.set_counts import counts_of
+from segdla.evaluation.top_scores import TopCounts
 from segdla.machine import distributed
 from segdla.machine.terminal import say
 from segdla.training.log import RunLog
@@ -42,7 +43,7 @@ class Validation(NamedTuple):
     """Whole images to score, a function to their class ids, and the card of the weights to keep."""
 
     images: Images
-    class_ids: Callable[[Tensor], Tensor]  # (B,3,H,W) uint8 to (B,H,W) uint8, by ``training.candidate``
+    class_ids: Callable[[Tensor], Tensor]  # (B,3,H,W) uint8 to those of a ``Prediction``, by ``training.candidate``
     card: Card
 
 
@@ -56,14 +57,14 @@ def train(
 ) -> bool:
     """Train from ``training.step`` to ``plan.num_steps``; return True when all is done, False if a signal stopped it.
 
-    All is done too when ``plan.patience`` evaluations in a row gave no better mIoU.
+    All is done too when ``plan.patience`` evaluations in a row gave no better score.
 
     ``gradients`` are those of ``training.model``. ``batches`` start at ``training.step``, with ``plan.accumulate`` of
     them a step. ``log`` is None in all but the main process.
 
     The state to resume from is saved every ``plan.save_every`` steps, before and after each evaluation, and before the
     UserError of an unreadable image is raised; a thread writes it, and the last one is on the disk on return. The
-    weights of the best mIoU, or the last ones, are kept.
+    weights of the best score, or the last ones, are kept.
     """
     with StopSignal() as stop, Saver(plan.run) as saver:
         steps = saver.until_failed(zip(*[iter(batches)] * plan.accumulate, strict=True))
@@ -93,8 +94,8 @@ def train(
         finished = training.has_ended(plan)
         if training.has_lost_patience(plan) and distributed.is_main():
             say(
-                f"no better mIoU in {training.waited} evaluations (train.patience): the run ends after step "
-                f"{training.step} of {plan.num_steps}"
+                f"no better {validation.card.classes.measure} in {training.waited} evaluations (train.patience): "
+                f"the run ends after step {training.step} of {plan.num_steps}"
             )
         if not finished and stop.signal is not None and distributed.is_main():
             say(f"{stop.signal.name} after step {training.step} of {plan.num_steps}")
@@ -199,12 +200,12 @@ def validate(
     """
     images, class_ids, card = validation
     samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    count = 0
+    num_seen = 0
 
     def sample(batch: Batch, prediction: Tensor) -> None:
-        nonlocal count
-        count += len(batch.images)
-        if count * _NUM_SAMPLES > len(samples) * images.num_images:  # from all over the set: neighbours look alike
+        nonlocal num_seen
+        num_seen += len(batch.images)
+        if num_seen * _NUM_SAMPLES > len(samples) * images.num_images:  # from all over the set: neighbours look alike
             image = batch.images[0].permute(1, 2, 0).numpy()
             target, seen = (card.classes.drawn(values[0].numpy()) for values in (batch.targets, prediction))
             samples.append((image, target, seen))
@@ -213,15 +214,15 @@ def validate(
     search_fastest(False)
     distributed.share_buffers(network)
     classes = card.classes
-    confusion = counts_of(classes, plan.device)
+    counts = TopCounts(plan.device) if classes.whole_images else counts_of(classes, plan.device)
     keep_samples = sample if log is not None else None
-    count_batches(lambda batch: Prediction(class_ids(batch)), images, [confusion], plan.device, keep_samples)
-    scores = confusion.scores(classes.names, split="val", protocol=classes.protocol)
-    if math.isnan(scores.mean_iou) and not is_rehearsal:
+    count_batches(lambda batch: Prediction(class_ids(batch)), images, [counts], plan.device, keep_samples)
+    scores = counts.scores(classes.names, split="val", protocol=classes.protocol)
+    if math.isnan(scores.criterion) and not is_rehearsal:
         raise UserError("the validation split has no labelled pixel of a class: nothing can be scored; check its masks")
     training.evaluated = training.step
-    is_best = scores.mean_iou > training.best
-    training.best = max(training.best, scores.mean_iou)
+    is_best = scores.criterion > training.best
+    training.best = max(training.best, scores.criterion)
     training.waited = 0 if is_best else training.waited + 1
 
     def keep_and_report() -> None:

@@ -29,11 +29,12 @@ PartLoss = Callable[[Tensor, Tensor, Tensor | float], Tensor]
 class Objective:
     """The function that training minimises: a sum of losses, each multiplied by its share.
 
-    ``class_weights`` (C,) are those of the cross-entropy among them.
+    ``class_weights`` (C,) are those of the cross-entropy among them. Targets of ``ignore_index`` are not labelled.
     """
 
     terms: Sequence[tuple[float, Callable[[Tensor, Tensor], Tensor]]]
     class_weights: Tensor | None = None
+    ignore_index: int = IGNORE_INDEX
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of logits (B,C,H,W) and targets (B,H,W)."""
@@ -46,11 +47,15 @@ class Objective:
 
     def amount(self, targets: Tensor) -> Tensor:
         """Return the number of labelled pixels, each counted with the weight of its class."""
-        return _pixel_weights(targets, self.class_weights, targets != IGNORE_INDEX).sum()
+        return _pixel_weights(targets, self.class_weights, targets != self.ignore_index).sum()
 
 
 def cross_entropy(
-    logits: Tensor, targets: Tensor, weights: Tensor | None = None, label_smoothing: float = 0.0
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = IGNORE_INDEX,
 ) -> Tensor:
     """Mean cross-entropy over the labelled pixels, weighted by class (C,); 0 if all pixels have weight 0.
 
@@ -58,9 +63,9 @@ def cross_entropy(
     learn from it, by the share that smoothing spreads over the other classes, and leave it out of the divisor.
     """
     losses = F.cross_entropy(
-        logits, targets, weights, ignore_index=IGNORE_INDEX, reduction="none", label_smoothing=label_smoothing
+        logits, targets, weights, ignore_index=ignore_index, reduction="none", label_smoothing=label_smoothing
     )
-    weight = _pixel_weights(targets, weights, targets != IGNORE_INDEX)
+    weight = _pixel_weights(targets, weights, targets != ignore_index)
     return losses.where(weight > 0, 0).sum() / weight.sum().clamp(min=1e-6)
 
 

@@ -42,6 +42,7 @@ from segdla.training.run_folder import CONFIG, Run, config_in_place, new_folder,
 from segdla.training.state import Plan, Training, read_state, require_unfinished, restore
 from segdla.training.step import Gradients
 from segdla.training.teacher.from_config import with_teacher
+from segdla.training.validation.from_config import build_validation
 
 
 class Setup(NamedTuple):
@@ -180,7 +181,7 @@ def _train(setup: Setup, stack: ExitStack, another: Callable[[], Path] | None, b
         say(build.summary(config, own, data, plan, training, [str(machine), *forms]))
     log = build.build_log(config, data.training.classes, plan, training) if distributed.is_main() else None
     with log or nullcontext():
-        scored = build.build_validation(config, validation, plan, training)
+        scored = build_validation(config, validation, plan, training)
         return Run(plan.run, loop.train(training, gradients, batches(setup, samples), scored, log, plan))
 
 

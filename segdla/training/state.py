@@ -38,7 +38,7 @@ class Plan:
     skip_nonfinite: int = 0
     seed: int = 0
     eval_every: int = 1
-    patience: int = 0  # evaluations in a row without a better mIoU that end the run; 0 for any number
+    patience: int = 0  # evaluations in a row without a better score that end the run; 0 for any number
     trains_on_val: bool = False  # then those images can't choose the best weights, and the last ones are kept
     report_every: int = 10
     save_every: int = 500
@@ -61,7 +61,7 @@ class Training:
     ema: AveragedModel | None = None
     step: int = 0
     evaluated: int = 0  # the step of the last evaluation
-    best: float = -1.0  # mIoU
+    best: float = -1.0  # score
     waited: int = 0  # evaluations since the best one
     stream: dict[str, Any] = field(default_factory=dict)  # facts that decide the samples' order and labels
     skipped: int = 0  # steps left out because they were not finite
@@ -193,7 +193,7 @@ def require_unfinished(training: Training, plan: Plan, steps: int | None, epochs
     """Raise UserError if a resumed run has nothing left to do; ``steps``, or else ``epochs``, say how long it is."""
     if training.has_lost_patience(plan):
         raise UserError(
-            f"{plan.run} has ended after {training.waited} evaluations without a better mIoU (train.patience); to go "
+            f"{plan.run} has ended after {training.waited} evaluations without a better score (train.patience); to go "
             f"on, add train.patience={2 * training.waited}"
         )
     if training.evaluated >= plan.num_steps or training.step > plan.num_steps:

@@ -313,7 +313,7 @@ def test_a_second_call_does_not_take_the_first_one_s_outputs(tool, trained, tmp_
     write(tmp_path / "album" / "x.png", np.zeros((8, 8, 3)))
     for _ in range(2):
         assert tool("predict")("album", "--output", "album/made") == 0
-        assert "1 of 1 segmented" in capfd.readouterr().out
+        assert "1 of 1 predicted" in capfd.readouterr().out
 
 
 def test_a_broken_image_among_good_ones(trained, tool, tmp_path, capfd):

@@ -72,7 +72,7 @@ def test_a_bad_file_is_reported_and_the_rest_goes_on(predict, tmp_path, capfd):
     assert predict("album") == 1
     output = capfd.readouterr()
     assert [line.split()[1] for line in output.err.splitlines()] == ["album/cut.avi", "album/m.png", "album/n.mp4"]
-    assert "2 of 5 segmented, 3 failed, in predictions/" in output.out
+    assert "2 of 5 predicted, 3 failed, in predictions/" in output.out
     folder = tmp_path / "predictions" / "color"
     assert sorted(folder.glob("*.png")) == [folder / "a.png", folder / "z.png"]
     assert predict("album/m.png") == 2
@@ -97,7 +97,7 @@ def test_skipping_what_is_there_and_nothing_else(predict, tmp_path, capsys):
     lost.rename(lost.with_name("a.png.partial"))  # as after a kill
     capsys.readouterr()
     assert predict("album", "--skip-existing") == 0
-    assert "1 of 3 segmented, 2 there already" in capsys.readouterr().out
+    assert "1 of 3 predicted, 2 there already" in capsys.readouterr().out
     assert not list((tmp_path / "predictions").rglob("*.partial"))
     for path, at in done.items():
         assert (path.stat().st_mtime_ns > at) == (path.name == "a.png"), path

@@ -95,7 +95,7 @@ def test_a_run_that_has_ended_early_says_how_to_go_on(two_folders, tool, fails, 
     scoring(0.5, 0.4, 0.3)
     assert tool("train")(two_folders, "train.patience=1", "train.epochs=3") == 0
     message = fails("train", "--resume", "runs/two_folders")
-    assert "has ended after 1 evaluations without a better mIoU (train.patience); to go on, add" in message
+    assert "has ended after 1 evaluations without a better score (train.patience); to go on, add" in message
     assert tool("train")("--resume", "runs/two_folders", "train.patience=0") == 0
     assert torch.load("runs/two_folders/last.pt", weights_only=True)["evaluated"] == 6
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from segdla.data.source import Classes
 from segdla.errors import UserError
 from segdla.machine import distributed
 from segdla.machine.out_of_memory import is_out_of_memory
@@ -30,7 +31,7 @@ def fitting_batch(
     num_images: int,
     parts: int,
     crop: tuple[int, int],
-    num_classes: int,
+    classes: Classes,
     as_graph: bool,
 ) -> int:
     """Return how many images a step of ``parts`` parts has, the most that fit into memory, and say it.
@@ -40,7 +41,7 @@ def fitting_batch(
     """
     most = max(FEWEST, most_images(num_images, device) // parts)
     spare = _SPARE_BESIDE_A_GRAPH if as_graph else _SPARE
-    step = trial_step(training, loss_of, device, crop, num_classes)
+    step = trial_step(training, loss_of, device, crop, classes)
     part = -distributed.highest(-largest_batch(step, device, most, spare))
     if part == 0:
         raise UserError(
@@ -58,7 +59,7 @@ def trial_step(
     loss_of: Callable[[Tensor, Tensor], Tensor],
     device: torch.device,
     crop: tuple[int, int],
-    num_classes: int,
+    classes: Classes,
 ) -> Callable[[int], None]:
     """Return a function that takes a step over so many made-up images.
 
@@ -67,7 +68,8 @@ def trial_step(
 
     def step(num_images: int) -> None:
         images = torch.zeros(num_images, 3, *crop, dtype=torch.uint8, device=device)
-        targets = torch.arange(images[:, 0].numel(), device=device).view_as(images[:, 0]) % num_classes
+        like = torch.empty(num_images, *classes.target_size(crop), device=device)
+        targets = torch.arange(like.numel(), device=device).view_as(like) % len(classes)
         with torch.random.fork_rng([device.index] if device.type == "cuda" else []):
             training.scaler.scale(loss_of(images, targets)).backward()
         training.scaler.step(training.optimizer)

@@ -25,6 +25,7 @@ from segdla.training.own.parts import Own
 from segdla.training.run_folder import CONFIG
 from segdla.training.state import Plan, Training, require_unfinished
 from segdla.training.step import Gradients
+from segdla.training.validation.from_config import build_validation
 
 
 def with_batch_size(config: Config, own: Own, source: Source, model: nn.Module, machine: Machine) -> Config:
@@ -45,7 +46,7 @@ def with_batch_size(config: Config, own: Own, source: Source, model: nn.Module, 
         len(source),
         distributed.world_size() * t.accumulate,
         config.data.crop,
-        len(source.classes),
+        source.classes,
         t.cuda_graph,
     )
     return config.model_copy(update={"train": t.model_copy(update={"batch_size": size})})
@@ -70,7 +71,7 @@ def with_length(
         training,
         gradients,
         batches,
-        build.build_validation(config, few, plan, training),
+        build_validation(config, few, plan, training),
         len(whole_images(config, validation, plan.device)),
         plan,
         config.train.minutes,

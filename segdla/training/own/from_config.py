@@ -2,7 +2,7 @@
 
 import torch
 
-from segdla.config import Config
+from segdla.config import Config, MasksConfig
 from segdla.data.from_config import open_split
 from segdla.data.source import Source
 from segdla.data.unlabelled_images import WithUnlabelled, unlabelled_images
@@ -21,10 +21,11 @@ from segdla.training.teacher.taught_objective import TaughtObjective
 def open_data(config: Config, own: Own) -> Data:
     """Open the splits, and the unlabelled images. Raises UserError if something is wrong with them."""
     data = _labelled_data(config, own)
-    if config.data.unlabelled is None:
+    folder = config.data.unlabelled if isinstance(config.data, MasksConfig) else None
+    if folder is None:
         return data
     training = data.training
-    unlabelled = unlabelled_images(config.data.unlabelled, training.classes, config.sample_range)
+    unlabelled = unlabelled_images(folder, training.classes, config.sample_range)
     return data._replace(training=WithUnlabelled(training, unlabelled))
 
 
