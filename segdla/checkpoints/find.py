@@ -10,6 +10,8 @@ from segdla.checkpoints.checkpoint import BEST, read_card
 from segdla.data.scenes import Scenes
 from segdla.errors import UserError
 from segdla.machine.hub_file import is_address
+from segdla.machine.remote.remote_path import as_path, local_file
+from segdla.machine.remote.urls import is_url
 
 SHIPPED = Path(__file__).parents[1] / "shipped" / "camvid_compact.safetensors"
 """A small network for street scenes that comes with the package; the README beside it says how good it is."""
@@ -37,7 +39,7 @@ class Found(NamedTuple):
 def find_checkpoint(
     checkpoint: str | os.PathLike[str] | None, runs: Path = Path("runs"), *, for_photographs: bool = False
 ) -> Found:
-    """Return the file of a run, a path or ``hf://OWNER/NAME``; without one, the default.
+    """Return the file of a run, a path, a URL or ``hf://OWNER/NAME``; without one, the default.
 
     The default is the best checkpoint of the newest run in ``runs`` and, before there is any, the network that comes
     along. With ``for_photographs``, runs that were trained on drawn scenes are passed over.
@@ -47,6 +49,8 @@ def find_checkpoint(
     if checkpoint is None:
         return _default(runs, for_photographs)
     place = os.fspath(checkpoint)
+    if is_url(place):
+        return _in_storage(as_path(place))
     if is_address(place):
         return Found(hub.download(place), in_cache=True)
     path = Path(place)
@@ -57,6 +61,17 @@ def find_checkpoint(
     if not path.is_file():
         raise UserError(f"no run or checkpoint at {path}; runs are folders such as {runs}/NAME")
     return Found(path)
+
+
+def _in_storage(path: Path) -> Found:
+    """Return the file here of a run's folder or a checkpoint in storage."""
+    path = path / BEST if path.is_dir() else path
+    if path.suffix in (".xml", ".bin"):
+        raise UserError(f"{path} is one of two files of an exported network; download both, and name the first")
+    try:
+        return Found(local_file(path), str(path), in_cache=True)
+    except OSError as error:
+        raise UserError(f"no run or checkpoint at {path}: {error.strerror}; check bucket and name") from error
 
 
 def _default(runs: Path, for_photographs: bool) -> Found:

@@ -14,6 +14,7 @@ from segdla.commands.scoring import require_no_masks
 from segdla.errors import UserError, quoted
 from segdla.machine.files import unused
 from segdla.machine.imports import collecting_nothing
+from segdla.machine.remote.remote_path import as_path
 from segdla.machine.terminal import complain, console, growing_progress, say
 from segdla.media.kinds import KINDS, POLYGONS
 
@@ -40,16 +41,19 @@ def add_arguments(parser: Parser) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="images, videos, folders (searched through) and globs; - reads paths from stdin",
+        help="images, videos, folders (searched through) and globs, also by URL (s3://, gs://, az://, https://, "
+        "hf://datasets/); - reads paths from stdin",
     )
     parser.add_argument(
         "--checkpoint",
         metavar="RUN|CHECKPOINT",
-        help="network to use, also hf://OWNER/NAME or an exported file (default: the newest run that knows more than "
-        "drawn scenes; before there is one, a small network for streets)",
+        help="network to use, also hf://OWNER/NAME, a URL or an exported file (default: the newest run that knows more "
+        "than drawn scenes; before there is one, a small network for streets)",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder to write to (default: predictions, numbered if it is taken)"
+        "--output",
+        metavar="DIR",
+        help="folder to write to, also s3://BUCKET/FOLDER (default: predictions, numbered if it is taken)",
     )
     each = "; ".join(f"{kind}: {description}" for kind, description in _KINDS.items())
     parser.add_argument(
@@ -94,7 +98,8 @@ def main(args: argparse.Namespace) -> int:
     with distributed.process_group(patience=timedelta(days=30)):  # one process may have the long videos
         console.quiet = not distributed.is_main()
         usual = Path("predictions")
-        folder = args.output or distributed.on_main(lambda: (args.skip_existing and latest(usual)) or unused(usual))
+        own = as_path(args.output) if args.output else None
+        folder = own or distributed.on_main(lambda: (args.skip_existing and latest(usual)) or unused(usual))
         lines = sys.stdin.buffer if "-" in args.inputs else ()
         inputs = distributed.on_main(lambda: find_inputs(args.inputs, lines, is_output))
         share = inputs[distributed.rank() :: distributed.world_size()]

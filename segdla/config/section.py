@@ -1,5 +1,6 @@
 """A section of the config, and the types of its values."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -9,7 +10,7 @@ from segdla.errors import quoted
 MOST_PIXELS = 32_000  # a side; OpenCV counts the coordinates of a warp in 16 bits
 MOST_IMAGES = 65_536  # in a batch
 MOST = 10**9  # of what is only counted
-
+_CREDENTIALS = re.compile(r"(https?://)(?:[^/]*@|[^?]*\?)|(?:\w+://)[^/]*:[^/]*@", re.ASCII)
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
@@ -32,7 +33,17 @@ def _without_nul(path: str) -> str:
     return path
 
 
-PathText = Annotated[str, AfterValidator(_without_nul)]
+def _without_credentials(path: str) -> str:
+    found = _CREDENTIALS.match(path)
+    if found:
+        raise ValueError(
+            f"this {path.partition(':')[0]}:// URL holds credentials, and configs are written down; give them by the "
+            "environment, as docs/storage.md says"
+        )
+    return path
+
+
+PathText = Annotated[str, AfterValidator(_without_nul), AfterValidator(_without_credentials)]
 
 
 class Section(BaseModel):

@@ -122,8 +122,7 @@ def _walk(
             continue
         visits.add(real)
         folders[:] = sorted(name for name in set(folders) if not name.startswith("."))
-        place = parent if isinstance(parent, Path) else Path(parent)
-        yield place, folders, [name for name in files if not name.startswith(".")]
+        yield type(directory)(parent), folders, [name for name in files if not name.startswith(".")]
 
 
 def _cannot_list(error: OSError) -> None:

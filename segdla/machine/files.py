@@ -7,6 +7,7 @@ are the exception: metrics.jsonl is appended to, and TensorBoard writes its own 
 
 import errno
 import hashlib
+import io
 import json
 import math
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from segdla.errors import UserError, quoted
+from segdla.machine.remote.urls import is_url
 
 try:
     import fcntl
@@ -58,10 +60,13 @@ def put_in_place(temporary: Path, path: Path) -> None:
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object], *, durable: bool = False) -> None:
     """Write bytes, or whatever a function writes into a file, whole or not at all; make the folder first.
 
-    With ``durable``, content and name have reached the disk on return.
+    With ``durable``, content and name have reached the disk on return. A path in storage becomes an object.
 
     Raises UserError if the file can't be written.
     """
+    if is_url(path):
+        _write_object(str(path), content)
+        return
     temporary = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +92,16 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object], *, du
             f"cannot write {path}: {cause.strerror or cause}; what was there before is untouched; make room or choose "
             "another place"
         ) from error
+
+
+def _write_object(url: str, content: bytes | Callable[[BinaryIO], object]) -> None:
+    from segdla.machine.remote.object_store import write_object
+
+    if not isinstance(content, bytes):
+        file = io.BytesIO()
+        content(file)
+        content = file.getvalue()
+    write_object(url, content)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from segdla.data.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES, walk_images
 from segdla.errors import UserError
+from segdla.machine.remote.remote_path import RemotePath, as_path
+from segdla.machine.remote.urls import is_url
 
 
 class Input(NamedTuple):
@@ -61,9 +63,12 @@ def _same_name(one: Input, two: Input) -> UserError:
 
 
 def _named(word: str, is_output: Callable[[Path], bool]) -> Iterator[Input]:
-    path = Path(word)
+    path = as_path(word)
     if not word:
         raise UserError("an input is empty; for all images in this folder write .")
+    if isinstance(path, RemotePath):
+        yield from _in_storage(path, is_output)
+        return
     if os.path.isdir(word):  # noqa: PTH112 (Path's own fails where the word can't be a path at all)
         files, base = _inside(path, is_output), path
         complaint = f"no images or videos in {word} ({', '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))})"
@@ -79,6 +84,22 @@ def _named(word: str, is_output: Callable[[Path], bool]) -> Iterator[Input]:
         yield Input(str(file), str(file.relative_to(base).with_suffix("")))
     if file is None:
         raise UserError(complaint)
+
+
+def _in_storage(path: RemotePath, is_output: Callable[[Path], bool]) -> Iterator[Input]:
+    """Yield the object at a URL, the images in a folder and below it, or what matches a pattern, as for files."""
+    if path.is_file():
+        yield Input(str(path), path.stem)
+        return
+    if "**" in str(path):
+        raise UserError(f"{path} goes through all folders; name the folder above, whose images are all taken")
+    base = RemotePath(*_before_wildcards(path))
+    files = _inside(path, is_output) if base == path else base.glob(path.relative_to(base).as_posix())
+    file = None
+    for file in files:
+        yield Input(str(file), str(file.relative_to(base).with_suffix("")))
+    if file is None:
+        raise UserError(f"no image, video, folder or match for {path}; check bucket and name")
 
 
 def _inside(folder: Path, is_output: Callable[[Path], bool]) -> Iterator[Path]:
@@ -101,6 +122,10 @@ def _matches(pattern: str, base: Path, is_output: Callable[[Path], bool]) -> Ite
 def _listed(lines: Iterable[bytes]) -> Iterator[Input]:
     for text in (os.fsdecode(part).rstrip("\r\n") for line in lines for part in line.split(b"\0")):  # find's -print0
         if text.strip():
+            if is_url(text):  # named by its place in the bucket
+                url = as_path(text)
+                yield Input(str(url), str(Path(*url.parts[2:]).with_suffix("")))
+                continue
             path = Path(text)
             # With .. in it, the name would lead out of the folder of outputs.
             parts = [part for part in path.relative_to(path.anchor).parts if part != ".."]

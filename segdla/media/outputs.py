@@ -19,6 +19,7 @@ import numpy as np
 from segdla.data.image_writer import write_image, write_palette
 from segdla.data.source import Classes
 from segdla.errors import UserError, one_line
+from segdla.machine.remote.remote_path import RemotePath, as_path
 from segdla.machine.threads import Background
 from segdla.media.inputs import Input
 from segdla.media.kinds import KINDS, POLYGONS
@@ -43,6 +44,10 @@ def latest(usual: Path) -> Path | None:
     """Return the folder that outputs last went to: ``usual`` or ``usual`` with a number; None if there is none."""
     marks = [folder / _MARK for folder in (usual, *usual.parent.glob(f"{usual.name}-*")) if (folder / _MARK).exists()]
     return max(marks, key=lambda mark: mark.stat().st_mtime_ns).parent if marks else None
+
+
+def _lies_there(path: Path) -> bool:
+    return path.exists() if isinstance(path, RemotePath) else os.path.lexists(path)
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,9 @@ class Output:
         threats: dict[Path, Path] = {}  # outputs that would overwrite something, by their real path
         for path in (path for entry in inputs for path in self.paths(entry).values()):
             folder = real(path.parent)
-            if folder / path.name in above or (folder in folders and os.path.lexists(path)):
+            if folder / path.name in above or (folder in folders and _lies_there(path)):
                 threats[folder / path.name] = path
-        for path in (Path(entry.path) for entry in inputs) if threats else ():
+        for path in (as_path(entry.path) for entry in inputs) if threats else ():
             folder = real(path.parent)
             if output := next(filter(None, map(threats.get, (folder / path.name, folder, *folder.parents))), None):
                 raise UserError(f"{output} would be written over {path}; choose another --output")
@@ -91,6 +96,11 @@ class Output:
         Raises UserError if it can't be made, has to be ``new`` and is not, or if labels of other classes are in it that
         are to be resumed.
         """
+        if self.labels and isinstance(self.folder, RemotePath):
+            raise UserError(
+                f"polygons are written into a folder of this machine, not into {self.folder}; choose a folder as "
+                "--output, and upload it"
+            )
         is_new = not self.folder.exists()
         mark = self.folder / _MARK
         try:
@@ -122,7 +132,7 @@ class Output:
 
     def is_there(self, entry: Input) -> bool:
         """Return True if all outputs of an input exist."""
-        return all(os.path.exists(path) for path in self.paths(entry).values())  # noqa: PTH110 (false of impossible names)
+        return all(_lies_there(path) for path in self.paths(entry).values())
 
     def picture(self, kind: str, image: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
         """Draw an image (H,W,3) and its class ids (H,W) as any kind but ids: RGB (H,W,3), side by side wider."""

@@ -9,16 +9,21 @@ import numpy as np
 from segdla.data.image_writer import write_image
 from segdla.errors import UserError
 from segdla.machine.files import partial_path, put_in_place
+from segdla.machine.remote.remote_path import RemotePath
 
 
 class PictureFolder:
     """A folder of PNGs, which has another name until it is closed and then replaces an earlier one.
 
+    In storage, where nothing can be renamed, its pictures get their names at once, and an earlier one's stay.
+
     Raises UserError if the earlier one holds anything but files whose names match ``pattern``.
     """
 
     def __init__(self, path: Path, pattern: str):
-        self._path = path
+        self._path = self._partial = path
+        if isinstance(path, RemotePath):
+            return
         foreign = next((file for file in path.glob("*") if not re.fullmatch(rf"{pattern}|\..*", file.name)), None)
         if foreign is not None:
             raise UserError(f"{foreign} would be deleted, for {path} is made anew; move it or choose another --output")
@@ -29,6 +34,8 @@ class PictureFolder:
         write_image(self._partial / name, picture)
 
     def close(self, keep: bool) -> None:
+        if isinstance(self._path, RemotePath):
+            return
         try:
             shutil.rmtree(self._path if keep else self._partial, ignore_errors=True)
             if keep:

@@ -1,16 +1,17 @@
 """Predict files: reading, computing and writing at the same time, in memory that does not grow with their number."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass
-from itertools import repeat
-from pathlib import Path
+from itertools import chain, islice, repeat
 
 import numpy as np
 
-from segdla.data.images import read_image
+from segdla.data.images import decode_image, read_image
 from segdla.data.wide_samples import SampleRange
 from segdla.errors import UserError
+from segdla.machine.remote.remote_path import RemotePath, as_path, local_file, read_once
+from segdla.machine.remote.urls import is_url
 from segdla.machine.threads import Background, ahead, usable_processors
 from segdla.media.inputs import Input
 from segdla.media.outputs import Output, VideoOutput
@@ -18,6 +19,7 @@ from segdla.media.video import VideoReader
 
 Predict = Callable[[np.ndarray], np.ndarray]  # from an image (H,W,3) uint8 to class ids (H,W) uint8, or what is written
 Tick = Callable[[int, int], None]
+_WAITING = 16  # threads, where they wait for storage and not for a processor
 
 
 @dataclass
@@ -61,7 +63,9 @@ def predict_files(
 
     Raises UserError if an image's outputs can't be written.
     """
-    tally, threads = Tally(), _threads()
+    inputs = iter(inputs)
+    first = [*islice(inputs, 1)]
+    tally, threads, inputs = Tally(), _threads(first, output), chain(first, inputs)
     contents = ahead(lambda entry: _open(entry, output, skip_existing, sample_range), inputs, threads, 2 * threads)
     with closing(contents), Background(threads, threads) as writing:
         for entry, future in contents:
@@ -90,7 +94,13 @@ def _open(
     """Return the image, the opened video, or None if its outputs are there already."""
     if skip_existing and output.is_there(entry):
         return None
-    return VideoReader(Path(entry.path)) if entry.is_video else read_image(Path(entry.path), sample_range)
+    path = as_path(entry.path)
+    if not isinstance(path, RemotePath):
+        return VideoReader(path) if entry.is_video else read_image(path, sample_range)
+    try:
+        return VideoReader(local_file(path)) if entry.is_video else decode_image(path, read_once(path), sample_range)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _predict_video(video: VideoReader, entry: Input, predict: Predict, output: Output, tick: Tick) -> int:
@@ -114,6 +124,7 @@ def _predict_video(video: VideoReader, entry: Input, predict: Predict, output: O
     return count
 
 
-def _threads() -> int:
+def _threads(first: Sequence[Input], output: Output) -> int:
     """Return the number of threads that read, and of those that write: this process's share of the processors."""
-    return max(2, min(8, usable_processors()))
+    is_remote = isinstance(output.folder, RemotePath) or any(is_url(entry.path) for entry in first)
+    return _WAITING if is_remote else max(2, min(8, usable_processors()))

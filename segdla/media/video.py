@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from segdla.errors import UserError
-from segdla.machine.files import partial_path, put_in_place
+from segdla.machine.files import partial_path, put_in_place, write_whole
+from segdla.machine.remote.remote_path import RemotePath
 
 _SILENT = 0  # OpenCV's LOG_LEVEL_SILENT
 _USUAL_RATE = 25.0  # frames a second, for a file that doesn't say
@@ -117,7 +118,8 @@ class VideoWriter:
     def __init__(self, path: Path, rate: float):
         self.path = path
         self.rate = rate
-        self._partial = partial_path(path, path.suffix)
+        self._folder = tempfile.TemporaryDirectory() if isinstance(path, RemotePath) else None
+        self._partial = Path(self._folder.name, "video.mp4") if self._folder else partial_path(path, path.suffix)
         self._writer: cv2.VideoWriter | None = None
         self._count = 0
         self._shape: tuple[int, ...] = ()
@@ -148,13 +150,17 @@ class VideoWriter:
             if keep and not self._is_whole():
                 keep = False
                 raise _unwritable(self.path, "frames are missing, as on a full disk")
-            if keep:
+            if keep and self._folder:
+                write_whole(self.path, self._partial.read_bytes())
+            elif keep:
                 put_in_place(self._partial, self.path)
         except OSError as error:
             keep = False
             raise _unwritable(self.path, str(error)) from error
         finally:
-            if not keep:
+            if self._folder:
+                self._folder.cleanup()
+            elif not keep:
                 with suppress(OSError):
                     self._partial.unlink()
 

@@ -189,7 +189,7 @@ def _differs(content: bytes, tag: str) -> bool:
 
 def _place(url: str, state: ObjectState) -> Path:
     of_url, of_state = (hashlib.blake2b(repr(text).encode(), digest_size=12).hexdigest() for text in (url, state))
-    suffix = re.search(r"\.\w{1,8}$", url, re.ASCII)  # a reader may go by it
+    suffix = re.search(r"\.\w{1,11}$", url, re.ASCII)  # a reader may go by it
     return cache_folder() / "remote" / of_url[:2] / f"{of_url}-{of_state}{suffix[0] if suffix else ''}"
 
 

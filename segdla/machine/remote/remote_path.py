@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from segdla.machine.remote.local_tier import kept_file, open_kept, remember, state_before, state_now
-from segdla.machine.remote.object_store import ObjectState, list_folder, remove_object, walk_objects, write_object
+from segdla.machine.remote.object_store import (
+    ObjectState,
+    list_folder,
+    read_object,
+    remove_object,
+    walk_objects,
+    write_object,
+)
 from segdla.machine.remote.urls import PACKAGES, is_url, public_url
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz")
@@ -41,6 +48,11 @@ def local_file(path: Path) -> Path:
     Raises UserError if there is no room for it, and OSError and StorageError like ``RemotePath``.
     """
     return kept_file(str(path)) if isinstance(path, RemotePath) else path
+
+
+def read_once(path: Path) -> bytes:
+    """Read a file; an object is not kept here. Raises OSError and StorageError like ``RemotePath``."""
+    return read_object(str(path)) if isinstance(path, RemotePath) else path.read_bytes()
 
 
 class RemotePath(_Base):

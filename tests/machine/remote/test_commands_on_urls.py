@@ -1,0 +1,182 @@
+"""Commands on data in storage; memory:// is the storage."""
+
+import io
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from support import write
+
+from segdla.checkpoints.find import find_checkpoint
+from segdla.config import parse
+from segdla.data.from_config import open_split
+from segdla.data.image_writer import encode_image
+from segdla.data.images import read_image, read_mask
+from segdla.errors import UserError
+from segdla.machine.remote.object_store import list_folder, read_object, write_object
+from segdla.machine.remote.remote_path import RemotePath
+from segdla.media.inputs import Input, find_inputs
+from segdla.media.outputs import Output
+from segdla.media.run import predict_files
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
+MASK = (IMAGE[..., 0] > 99).astype(np.uint8)
+CLASSES = ("a", "b"), ((0, 0, 0), (255, 0, 0))
+
+
+def upload(*names):
+    for name in names:
+        write_object(f"memory://set/{name}", encode_image(MASK if "masks" in name else IMAGE))
+
+
+def folder_config(root="memory://set", images="images", masks="masks"):
+    split = {"images": images, "masks": masks}
+    return parse({"data": {"dataset": "folder", "root": root, "classes": ["a", "b"], "train": split, "val": split}})
+
+
+def test_a_data_set_is_read_in_place():
+    upload("images/a ü.png", "masks/a ü.png", "images/deep/b.png", "masks/deep/b.png")
+    source = open_split(folder_config(), "train")
+    assert [source.name(i) for i in range(len(source))] == ["a ü", "b"]
+    image, target = source.read(0)
+    assert (image == IMAGE).all() and (target == MASK).all()
+    assert str(source.files(1)[0]) == "memory://set/images/deep/b.png"
+
+
+def test_an_image_without_a_mask_is_named_by_its_url():
+    upload("images/a.png", "images/b.png", "masks/a.png")
+    with pytest.raises(UserError, match=r"no mask for memory://set/images/b\.png: expected memory://set/masks/b\.png"):
+        open_split(folder_config(), "train")
+
+
+def test_a_local_root_and_masks_in_storage(tmp_path):
+    upload("masks/a.png")
+    write(tmp_path / "images/a.png", IMAGE)
+    source = open_split(folder_config(str(tmp_path), masks="memory://set/masks"), "train")
+    assert (source.read(0)[1] == MASK).all()
+
+
+def test_a_list_names_objects():
+    upload("images/a.png", "masks/a.png")
+    write_object("memory://set/train.txt", b"images/a.png masks/a.png\n")
+    split = {"list": "train.txt"}
+    data = {"dataset": "folder", "root": "memory://set", "classes": ["a", "b"], "train": split, "val": split}
+    assert (open_split(parse({"data": data}), "train").read(0)[0] == IMAGE).all()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_is_brought_here_and_opened(kind):
+    packed = io.BytesIO()
+    files = {"images/a.png": encode_image(IMAGE), "masks/a.png": encode_image(MASK)}
+    if kind == "zip":
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    write_object(f"memory://packed/set.{kind}", packed.getvalue())
+    source = open_split(folder_config(f"memory://packed/set.{kind}"), "train")
+    assert (source.read(0)[1] == MASK).all()
+    assert str(source.image_path(0)) == f"memory://packed/set.{kind}/images/a.png"
+
+
+def test_a_public_set_is_read_by_its_own_names():
+    folder = "leftImg8bit/val/town"
+    for i in range(10):
+        write_object(f"memory://cs/{folder}/town_{i}_leftImg8bit.png", encode_image(IMAGE))
+        write_object(f"memory://cs/gtFine/val/town/town_{i}_gtFine_labelIds.png", encode_image(MASK * 7))
+    source = open_split(parse({"data": {"dataset": "cityscapes", "root": "memory://cs"}}), "val")
+    assert len(source) == 10 and (source.read(3)[0] == IMAGE).all()
+
+
+def predicted(words, output, complaints=None):
+    def complain(error):
+        assert complaints is not None, error
+        complaints.append(str(error))
+
+    inputs = find_inputs(words)
+    output.require_no_overwriting(inputs)
+    output.begin(new=False)
+    return predict_files(inputs, lambda image: (image[..., 0] > 99).astype(np.uint8), output, complain, lambda *_: None)
+
+
+def test_images_of_a_bucket_are_predicted_into_a_bucket(store):
+    upload("photos/a b.png", "photos/deep/ü.png")
+    tally = predicted(["memory://set/photos"], Output(RemotePath("memory://out/masks"), ("ids", "masks"), *CLASSES))
+    assert (tally.done, tally.failed) == (2, 0)
+    assert list_folder("memory://out/masks/ids").objects.keys() == {"a b.png"}
+    assert list_folder("memory://out/masks/masks/a b").objects.keys() == {"0_a.png", "1_b.png"}
+    assert (read_mask(RemotePath("memory://out/masks/ids/deep/ü.png")) == MASK).all()
+    assert not [name for name in store.store if "partial" in name]
+
+
+def test_predicted_images_are_not_kept_here(tmp_path):
+    upload("photos/a.png")
+    predicted(["memory://set/photos"], Output(tmp_path / "out", ("ids",), *CLASSES))
+    assert (read_mask(tmp_path / "out/ids/a.png") == MASK).all()
+    assert not (tmp_path / "tier").exists()
+
+
+def test_an_object_that_is_gone_is_named_and_the_rest_is_done(tmp_path):
+    upload("photos/a.png")
+    complaints = []
+    output = Output(tmp_path / "out", ("ids",), *CLASSES)
+    output.begin(new=False)
+    inputs = [Input("memory://set/photos/a.png", "a"), Input("memory://set/photos/none.png", "none")]
+    tally = predict_files(inputs, lambda image: MASK, output, lambda e: complaints.append(str(e)), lambda *_: None)
+    assert (tally.done, tally.failed) == (1, 1)
+    assert complaints == ["cannot read memory://set/photos/none.png: no such object"]
+
+
+def test_inputs_are_named_like_files():
+    upload("photos/a.png", "photos/b.jpg", "photos/deep/c.png")
+    assert find_inputs(["memory://set/photos/*.png"]) == [Input("memory://set/photos/a.png", "a")]
+    assert find_inputs(["memory://set/photos/b.jpg"]) == [Input("memory://set/photos/b.jpg", "b")]
+    assert find_inputs(["-"], [b"memory://set/photos/a.png\n"]) == [Input("memory://set/photos/a.png", "photos/a")]
+    with pytest.raises(UserError, match="for memory://set/none; check bucket and name"):
+        find_inputs(["memory://set/none"])
+
+
+def test_outputs_that_are_there_are_left_out():
+    upload("photos/a.png")
+    output = Output(RemotePath("memory://out"), ("ids",), *CLASSES)
+    (entry,) = find_inputs(["memory://set/photos"])
+    assert not output.is_there(entry)
+    output.write(entry, IMAGE, MASK)
+    assert output.is_there(entry)
+
+
+def test_an_output_over_an_input_is_refused():
+    upload("ids/a.png")
+    with pytest.raises(UserError, match=r"memory://set/ids/a\.png would be written over memory://set/ids/a\.png"):
+        predicted(["memory://set/ids/a.png"], Output(RemotePath("memory://set"), ("ids",), *CLASSES))
+
+
+def test_a_checkpoint_comes_by_its_url(tmp_path):
+    write_object("memory://runs/first/best.safetensors", b"weights")
+    for place in ("memory://runs/first", "memory://runs/first/best.safetensors"):
+        found = find_checkpoint(place)
+        assert found.path.read_bytes() == b"weights" and found.path.suffix == ".safetensors"
+        assert "memory://runs/first/best.safetensors" in str(found)
+    with pytest.raises(UserError, match="no run or checkpoint at memory://runs/none"):
+        find_checkpoint("memory://runs/none")
+
+
+def test_an_image_from_python():
+    upload("photos/a.png")
+    assert (read_image(RemotePath("memory://set/photos/a.png")) == IMAGE).all()
+    assert read_object("memory://set/photos/a.png") == encode_image(IMAGE)
+
+
+@pytest.mark.parametrize(
+    "root", ["https://me:hunter2@host/set", "https://host/set?sig=hunter2", "s3://k:hunter2@b/set"]
+)
+def test_a_config_takes_no_credentials(root):
+    with pytest.raises(UserError, match=r"data\.root.* holds credentials") as caught:
+        folder_config(root)
+    assert "hunter2" not in str(caught.value)
