@@ -157,7 +157,7 @@ def silent(*_):
 
 def test_few_images_are_in_memory_at_once(tmp_path, monkeypatch):
     read, written, most = [], [], []
-    monkeypatch.setattr("segdla.media.run._threads", lambda: 2)
+    monkeypatch.setattr("segdla.media.run._threads", lambda *_: 2)
     monkeypatch.setattr(
         "segdla.media.run.read_image", lambda path, _: read.append(path) or np.zeros((8, 8, 3), np.uint8)
     )
@@ -187,7 +187,7 @@ def test_reading_computing_and_writing_overlap(tmp_path, monkeypatch):
         except threading.BrokenBarrierError:
             pass
 
-    monkeypatch.setattr("segdla.media.run._threads", lambda: 1)
+    monkeypatch.setattr("segdla.media.run._threads", lambda *_: 1)
     reads = []
 
     def read(path, _):
