@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from segdla.inference.score_maps import classify
 from segdla.machine import distributed
 from segdla.machine.files import owned, write_whole
 from segdla.media import run
-from segdla.training import log
+from segdla.training import log, loop
 from segdla.training.budget import batch_fit, rehearsal
 from segdla.training.losses import Objective, cross_entropy
 from segdla.training.run_folder import occupied
@@ -231,6 +232,22 @@ def train_for_minutes(config, runs):
         patch.setattr(rehearsal, "_SHORTEST", 0.0)
         patch.setattr(rehearsal, "fit", lambda *_: (3, ""))
         return run_tool("train", config, "train.minutes=1", "train.accumulate=1", "--runs", runs)
+
+
+def train_until_one_sleeps(config, runs, seconds):
+    """Train; in the third step the second process sleeps so long that the first one misses it."""
+
+    def sleepy_step(*args):
+        calls.append(args)
+        if len(calls) == 3 and distributed.rank() == 1:
+            time.sleep(seconds)
+        return take_step(*args)
+
+    calls = []
+    with pytest.MonkeyPatch.context() as patch:
+        use_small_networks(patch)
+        patch.setattr(loop, "take_step", sleepy_step)
+        return run_tool("train", config, "--runs", runs, "--name", "run")
 
 
 def train_with_less_room(config, runs):

@@ -31,6 +31,7 @@ PAGES = sorted(
 TOOL_VERBS = {f"tools/{module}.py": verb for verb, (module, _) in VERBS.items()}
 # Options of torchrun, tensorboard and python -m segdla.config.
 FOREIGN = {"--logdir", "--nproc_per_node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id", "--markdown"}
+FOREIGN |= {"--max-restarts", "--signals-to-handle", "--signal"}
 STAND_IN = """
 data: {dataset: scenes, size: [32, 32], crop: [32, 32], train: 2, val: 2, test: 2, workers: 0}
 model: {backbone: dla46_c, output_stride: 4}

@@ -165,7 +165,7 @@ def train_tiny(folder, training, num_steps=8, source=None, loss=cross_entropy, *
         Images(list(batches(2))), lambda images: classify(training.candidate(images)), Card({}, CLASSES)
     )
     with RunLog(folder, CLASSES, training.step, training.evaluated, num_steps) as log:
-        return loop.train(
+        stopped_by = loop.train(
             training,
             gradients_of(training, training.model, Objective([(1, loss)]), plan),
             source or batches(num_steps, first=training.step),
@@ -173,6 +173,7 @@ def train_tiny(folder, training, num_steps=8, source=None, loss=cross_entropy, *
             log,
             plan,
         )
+    return stopped_by is None
 
 
 def failing(*steps, value=float("nan")):

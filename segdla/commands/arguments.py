@@ -137,6 +137,9 @@ def _run(command: ModuleType, prog: str, words: list[str]) -> int:
         with ending_in_order():
             return command.main(parser.parse_intermixed_args(words))
     except PeerError:
+        time.sleep(
+            2 * _PATIENCE
+        )  # the process that says it may be one that waits first; torchrun ends it with this one
         return 2
     except UserError as error:
         if "--debug" in words:

@@ -9,6 +9,7 @@ from segdla.commands.arguments import Parser
 from segdla.errors import UserError
 from segdla.machine.files import unused, write_json
 from segdla.machine.imports import collecting_nothing
+from segdla.machine.signals import exit_status
 from segdla.machine.terminal import console, say, show
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ def add_arguments(parser: Parser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Train, print the scores, and return the exit status: 130 if a signal stopped the run."""
+    """Train, print the scores, and return the exit status.
+
+    Of a run that a signal stopped it is 75 if the signal was SIGTERM or SIGUSR1, else 130.
+    """
     with collecting_nothing():
         from segdla.machine import distributed
 
@@ -43,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
         run = open_or_resume(args)
         if distributed.is_main():
             conclude(run)
-    return 0 if run.finished else 130
+    return 0 if run.finished else exit_status(run.stopped_by)
 
 
 def open_or_resume(args: argparse.Namespace) -> "Run":

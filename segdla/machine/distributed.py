@@ -12,10 +12,14 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import distributed_c10d
 from torch.nn.parallel import DistributedDataParallel
 
-from segdla.errors import PeerError, UserError
+from segdla.errors import PeerError, UserError, one_line
 from segdla.machine.terminal import say
+from segdla.machine.whereabouts import Whereabouts, timeout
+
+_whereabouts: list[Whereabouts] = []  # of the process group, if there is one
 
 Result = TypeVar("Result")
 Module = TypeVar("Module", bound=nn.Module)
@@ -30,15 +34,44 @@ def launched() -> bool:
 def process_group(patience: timedelta | None = None) -> Iterator[None]:
     """Join the other processes of this command, if torchrun started several, until the context ends.
 
-    Tensors on the host travel by gloo, those on CUDA devices by NCCL. ``patience`` is how long a process waits for the
-    others, if torch's half an hour is too short. (If one dies, torchrun notices at once.)
+    Tensors on the host travel by gloo, those on CUDA devices by NCCL. A process waits for the others as long as the
+    environment variable SEGDLA_COLLECTIVE_TIMEOUT says, or else ``patience``, or torch's half an hour. (If one dies,
+    torchrun notices at once.)
+
+    Raises UserError, which names the missing processes and where they are, when that time is over, and if another
+    process has ended; in the processes that need not say it, PeerError.
     """
     if not launched():
         yield
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=patience)
-    yield
+    limit = timeout(os.environ.get("SEGDLA_COLLECTIVE_TIMEOUT")) or patience or dist.default_pg_timeout
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=limit)
+    except dist.DistStoreError as error:
+        raise UserError(
+            f"not all {os.environ.get('WORLD_SIZE')} processes began within {limit.total_seconds():g} s "
+            f"({one_line(str(error).splitlines()[0])}); look for what kept the others"
+        ) from error
+    seconds = limit.total_seconds()
+    where = Whereabouts(distributed_c10d._get_default_store(), rank(), world_size(), min(1.0, seconds / 4))
+    _whereabouts.append(where)
+    try:
+        yield
+    except RuntimeError as error:
+        answer = where.answer(error, seconds)
+        if answer is None:
+            raise
+        raise answer from error
+    finally:
+        _whereabouts.remove(where)
+        where.end()
     dist.destroy_process_group()  # not after an error: it could wait for processes that wait for this one
+
+
+def now_at(work: str) -> None:
+    """Say what this process is about to do, for the message of processes that wait for it in vain."""
+    for where in _whereabouts:
+        where.doing = work
 
 
 def local_rank() -> int:

@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: Ctrl-C, kill, and a terminal that goes away."""
+"""Signals that ask a process to end: Ctrl-C, kill, a cluster that wants its machine back, a terminal that goes away."""
 
 import os
 import signal
@@ -9,10 +9,14 @@ from typing import Any
 
 HANG_UP = getattr(signal, "SIGHUP", None)
 """The signal of a terminal that goes away; None on Windows."""
+NOTICE = getattr(signal, "SIGUSR1", None)
+"""The signal by which Slurm says, if asked to, that a job's time ends soon (``--signal=USR1@60``); None on Windows."""
+RESUME = 75
+"""The exit status of work that is saved and wants to be resumed: the system's EX_TEMPFAIL, try again later."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, raised where Ctrl-C raises KeyboardInterrupt, so that everything ends in order."""
+    """SIGTERM, SIGUSR1 or SIGHUP, raised where Ctrl-C raises KeyboardInterrupt, so that everything ends in order."""
 
     def __init__(self, number: int):
         super().__init__(f"ended by {signal.Signals(number).name}")
@@ -22,12 +26,21 @@ class Terminated(KeyboardInterrupt):
 def ending_signals() -> list[int]:
     """Return the signals that ask this process to end; SIGHUP isn't among them if it is ignored, as under nohup."""
     heeds_hang_up = HANG_UP is not None and signal.getsignal(HANG_UP) != signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([HANG_UP] if heeds_hang_up and HANG_UP is not None else [])]
+    others = [NOTICE, HANG_UP if heeds_hang_up else None]
+    return [signal.SIGINT, signal.SIGTERM, *(number for number in others if number is not None)]
+
+
+def exit_status(number: int | None) -> int:
+    """Return the exit status of work that a signal stopped.
+
+    SIGTERM and SIGUSR1 come from a machine, which is asked to resume the work; others from a person, who knows.
+    """
+    return RESUME if number in (signal.SIGTERM, NOTICE) else 130
 
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
-    """While entered, let the first SIGTERM or SIGHUP raise Terminated; worker processes then end with their owners.
+    """While entered, let the first SIGTERM, SIGUSR1 or SIGHUP raise Terminated; workers then end with their owners.
 
     A second SIGTERM acts as it did before. A second SIGHUP is ignored: a shell and the kernel both send one when a
     terminal goes away.

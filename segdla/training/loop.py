@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, takewhile
+from signal import Signals
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -24,7 +25,7 @@ from segdla.training.meter import Meter
 from segdla.training.saver import Saver
 from segdla.training.state import LAST, Plan, Training
 from segdla.training.step import Gradients, seed_step, take_step
-from segdla.training.stop import StopSignal, until_stopped
+from segdla.training.stop import StopSignal, say_why_it_ended, until_stopped
 
 _NUM_SAMPLES = 4  # pictures of an evaluation
 _NAMED = 16  # images in a message
@@ -54,10 +55,10 @@ def train(
     validation: Validation,
     log: RunLog | None,
     plan: Plan,
-) -> bool:
-    """Train from ``training.step`` to ``plan.num_steps``; return True when all is done, False if a signal stopped it.
+) -> Signals | None:
+    """Train from ``training.step`` to ``plan.num_steps``; return the signal that stopped it, or None.
 
-    All is done too when ``plan.patience`` evaluations in a row gave no better score.
+    All is done when the plan is, and when ``plan.patience`` evaluations in a row gave no better score.
 
     ``gradients`` are those of ``training.model``. ``batches`` start at ``training.step``, with ``plan.accumulate`` of
     them a step. ``log`` is None in all but the main process.
@@ -72,7 +73,7 @@ def train(
             done = training.step % (plan.eval_every * plan.steps_per_epoch)  # steps since an evaluation was due
             if training.evaluated != training.step and (done == 0 or training.step == plan.num_steps):
                 try:
-                    validate(training, validation, log, plan)
+                    validate(training, validation, log, plan, stop)
                 except RuntimeError:
                     if not stop.requested:  # else the signal reached the loader's workers too, and killed them
                         raise
@@ -91,15 +92,9 @@ def train(
                     say(f"step {training.step} is saved; resume it with: segdla train --resume {plan.run}")
                 raise stop.error
         distributed.on_main(saver.settle)
-        finished = training.has_ended(plan)
-        if training.has_lost_patience(plan) and distributed.is_main():
-            say(
-                f"no better {validation.card.classes.measure} in {training.waited} evaluations (train.patience): "
-                f"the run ends after step {training.step} of {plan.num_steps}"
-            )
-        if not finished and stop.signal is not None and distributed.is_main():
-            say(f"{stop.signal.name} after step {training.step} of {plan.num_steps}")
-    return finished
+    if distributed.is_main():
+        say_why_it_ended(training, plan, stop, validation.card.classes.measure)
+    return None if training.has_ended(plan) else stop.signal
 
 
 def train_steps(
@@ -122,6 +117,7 @@ def train_steps(
         training.set_lr()
         value, finite = take_step(training, gradients, parts, plan)
         training.step += 1
+        distributed.now_at(f"{training.step} steps done")
         if finite:
             meter.add(value, parts)
         else:
@@ -192,9 +188,17 @@ def _remedy(training: Training, plan: Plan) -> str:
 
 
 def validate(
-    training: Training, validation: Validation, log: RunLog | None, plan: Plan, *, is_rehearsal: bool = False
+    training: Training,
+    validation: Validation,
+    log: RunLog | None,
+    plan: Plan,
+    stop: StopSignal,
+    *,
+    is_rehearsal: bool = False,
 ) -> None:
     """Score the validation images, report, and keep the weights if they are the best so far, or the last are kept.
+
+    Nothing changes if a signal comes: there may be less time than the images take.
 
     Raises UserError if they have no labelled pixel, which the few images of a rehearsal need not have.
     """
@@ -210,13 +214,17 @@ def validate(
             target, seen = (card.classes.drawn(values[0].numpy()) for values in (batch.targets, prediction))
             samples.append((image, target, seen))
 
+    distributed.now_at(f"the evaluation after step {training.step}")
     network = training.candidate.eval()
     search_fastest(False)
     distributed.share_buffers(network)
     classes = card.classes
     counts = TopCounts(plan.device) if classes.whole_images else counts_of(classes, plan.device)
     keep_samples = sample if log is not None else None
-    count_batches(lambda batch: Prediction(class_ids(batch)), images, [counts], plan.device, keep_samples)
+    until_signal = takewhile(lambda _: not stop.requested, images)
+    count_batches(lambda batch: Prediction(class_ids(batch)), until_signal, [counts], plan.device, keep_samples)
+    if stop.agreed():
+        return
     scores = counts.scores(classes.names, split="val", protocol=classes.protocol)
     if math.isnan(scores.criterion) and not is_rehearsal:
         raise UserError("the validation split has no labelled pixel of a class: nothing can be scored; check its masks")

@@ -38,8 +38,9 @@ from segdla.training.cuda_graph import Recorded
 from segdla.training.loggers import require_installed
 from segdla.training.own.from_config import advise_weights, build_objective, open_data, open_network
 from segdla.training.own.parts import Data, Loss, Own
+from segdla.training.relaunch import Launch, interrupted, same_parts
 from segdla.training.run_folder import CONFIG, Run, config_in_place, new_folder, occupied
-from segdla.training.state import Plan, Training, read_state, require_unfinished, restore
+from segdla.training.state import CompleteError, Plan, Training, read_state, require_unfinished, restore
 from segdla.training.step import Gradients
 from segdla.training.teacher.from_config import with_teacher
 from segdla.training.validation.from_config import build_validation
@@ -77,7 +78,10 @@ def train(
 
     Raises UserError, one line with the remedy, if something does not fit.
     """
-    choose = partial(new_folder, Path(runs), name, "run" if isinstance(config, Config) else Path(config).stem)
+    default = "run" if isinstance(config, Config) else Path(config).stem
+    if (begun := interrupted(Path(runs), name, default, CONFIG)) is not None:
+        return resume(begun, loss=loss, source=source, model=model)
+    choose = partial(new_folder, Path(runs), name, default)
     settings, folder = distributed.on_main(lambda: (load_config(config, with_new_length(overrides)), choose()))
     return _run(settings, Own(loss, source, model), folder, choose)
 
@@ -92,16 +96,40 @@ def resume(
 ) -> Run:
     """Resume a run where it stopped, under its own config; see ``train`` for the arguments.
 
+    If torchrun has started this command again, the run goes on as it was begun, without the overrides.
+
     Raises UserError if there is no such run, another process trains it, or something does not fit.
     """
-    folder = Path(run)
+    folder, launch = Path(run), Launch.here()
 
-    def begin() -> Config:
+    def begin() -> tuple[Config, bool]:
         if not (folder / CONFIG).is_file():
             raise UserError(f"cannot resume {folder}: there is no {folder / CONFIG}; runs are folders in runs/")
-        return load_config(folder / CONFIG, with_new_length(overrides))
+        is_again = launch.has_begun(folder)
+        changes = {} if is_again else dict(overrides or {})
+        config = load_config(folder / CONFIG, with_new_length(changes))
+        return (config if "train.accumulate" in changes else in_the_same_parts(config, folder)), is_again
 
-    return _run(distributed.on_main(begin), Own(loss, source, model), folder, None)
+    config, is_again = distributed.on_main(begin)
+    if is_again and distributed.is_main():
+        say(f"torchrun has started this command again: {folder} goes on")
+    try:
+        return _run(config, Own(loss, source, model), folder, None)
+    except CompleteError:
+        if not is_again:
+            raise
+        distributed.on_main(lambda: launch.write(folder))  # a program's next run is looked for among the others
+        return Run(folder, finished=True)
+
+
+def in_the_same_parts(config: Config, folder: Path) -> Config:
+    """Return a resumed run's config, with a step's parts no larger than when another number of processes took it."""
+    t = config.train
+    accumulate = t.accumulate if t.batch_size == "auto" else same_parts(folder, t.batch_size, t.accumulate)
+    if accumulate == t.accumulate:
+        return config
+    say(f"{distributed.world_size()} processes now: train.accumulate is {accumulate}, and was {t.accumulate}")
+    return config.model_copy(update={"train": t.model_copy(update={"accumulate": accumulate})})
 
 
 def _run(config: Config, own: Own, folder: Path, another: Callable[[], Path] | None) -> Run:
@@ -169,7 +197,13 @@ def _train(setup: Setup, stack: ExitStack, another: Callable[[], Path] | None, b
     validation = cached(config, data.validation, "val")
     learner, samples, gradients = prepare(setup)
     in_place = config_in_place(plan.run, dump(config), training, is_new=another is not None, another=another)
-    setup = setup._replace(plan=replace(plan, run=distributed.on_main(lambda: stack.enter_context(in_place))))
+    launch = Launch.here()
+
+    def occupy() -> Path:
+        launch.write(folder := stack.enter_context(in_place))
+        return folder
+
+    setup = setup._replace(plan=replace(plan, run=distributed.on_main(occupy)))
     if plan.num_steps == UNKNOWN:
         fitted = with_length(config, setup.plan, training, gradients, batches(setup, samples), validation, began)
         if fitted is None:
@@ -182,7 +216,8 @@ def _train(setup: Setup, stack: ExitStack, another: Callable[[], Path] | None, b
     log = build.build_log(config, data.training.classes, plan, training) if distributed.is_main() else None
     with log or nullcontext():
         scored = build_validation(config, validation, plan, training)
-        return Run(plan.run, loop.train(training, gradients, batches(setup, samples), scored, log, plan))
+        stopped_by = loop.train(training, gradients, batches(setup, samples), scored, log, plan)
+        return Run(plan.run, stopped_by is None, stopped_by)
 
 
 def batches(setup: Setup, samples: SegmentationDataset) -> Iterator[Batch]:

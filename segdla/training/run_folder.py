@@ -6,6 +6,7 @@ samples/ and TensorBoard's events. ``segdla train`` adds scores.json at the end,
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -21,10 +22,11 @@ _LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Run(os.PathLike[str]):
-    """A run's folder, usable wherever a path is. ``finished`` is False if a signal stopped the run."""
+    """A run's folder, usable wherever a path is. ``finished`` is False if a signal stopped the run: ``stopped_by``."""
 
     folder: Path
     finished: bool
+    stopped_by: signal.Signals | None = None
 
     def __fspath__(self) -> str:
         return str(self.folder)

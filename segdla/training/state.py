@@ -24,6 +24,10 @@ LAST = "last.pt"
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
+class CompleteError(UserError):
+    """A run that is to be resumed has nothing left to do."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """The folder, device, length and intervals of a training run, under the config's names."""
@@ -190,9 +194,9 @@ def read_state(run: Path) -> SavedState | None:
 
 
 def require_unfinished(training: Training, plan: Plan, steps: int | None, epochs: int) -> None:
-    """Raise UserError if a resumed run has nothing left to do; ``steps``, or else ``epochs``, say how long it is."""
+    """Raise CompleteError if a run has nothing left to do; ``steps``, or else ``epochs``, say how long it is."""
     if training.has_lost_patience(plan):
-        raise UserError(
+        raise CompleteError(
             f"{plan.run} has ended after {training.waited} evaluations without a better score (train.patience); to go "
             f"on, add train.patience={2 * training.waited}"
         )
@@ -200,7 +204,9 @@ def require_unfinished(training: Training, plan: Plan, steps: int | None, epochs
         key, length, done = "epochs", epochs, -(-training.step // plan.steps_per_epoch)
         if steps:
             key, length, done = "steps", steps, training.step
-        raise UserError(f"{plan.run} has done its {length} {key}; to go on, add train.{key}={2 * max(length, done)}")
+        raise CompleteError(
+            f"{plan.run} has done its {length} {key}; to go on, add train.{key}={2 * max(length, done)}"
+        )
 
 
 def restore(training: Training, state: SavedState, run: Path) -> None:

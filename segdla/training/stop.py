@@ -8,17 +8,20 @@ from typing import Any, TypeVar
 from segdla.errors import PeerError, UserError
 from segdla.machine import distributed
 from segdla.machine.signals import HANG_UP, ending_signals
+from segdla.machine.terminal import say
+from segdla.training.state import Plan, Training
 
 Item = TypeVar("Item")
 _GO_ON, _END, _FAILED = range(3)
 
 
 class StopSignal:
-    """While entered, turns the first SIGINT, SIGTERM or SIGHUP into a request to stop; a second acts as it did before.
+    """While entered, turns the first signal that asks for an end into a request to stop; a second acts as before.
 
     A second SIGHUP is ignored: a shell and the kernel both send one when a terminal goes away. In a process of
     torchrun, a second one of any kind is ignored: torchrun passes on signals that a process has had already, and kills
-    a process that takes too long. ``signal`` is the first one. ``error`` is the error that ended the items of
+    a process that takes too long. ``signal`` is the first one, of this process or, once it is ``agreed``, of another.
+    ``error`` is the error that ended the items of
     ``until_stopped``.
     """
 
@@ -29,7 +32,7 @@ class StopSignal:
 
     @property
     def requested(self) -> bool:
-        """True if this process has had a signal."""
+        """True if this process has had a signal, or knows that another one has."""
         return self.signal is not None
 
     def __enter__(self) -> "StopSignal":
@@ -48,8 +51,10 @@ class StopSignal:
             signal.signal(number, self._previous[number])
 
     def agreed(self) -> bool:
-        """Return whether any process has had a signal."""
-        return bool(distributed.highest(self.requested))
+        """Return whether any process has had a signal; all processes ask this together."""
+        number = distributed.highest(self.signal or 0)
+        self.signal = self.signal or (signal.Signals(number) if number else None)
+        return self.requested
 
 
 def until_stopped(items: Iterable[Item], stop: StopSignal) -> Iterator[Item]:
@@ -75,3 +80,14 @@ def until_stopped(items: Iterable[Item], stop: StopSignal) -> Iterator[Item]:
             return
         assert item is not None, "each process has an item to continue with"
         yield item
+
+
+def say_why_it_ended(training: Training, plan: Plan, stop: StopSignal, measure: str) -> None:
+    """Say that patience or a signal ended a run before its last step, if one did."""
+    if training.has_lost_patience(plan):
+        say(
+            f"no better {measure} in {training.waited} evaluations (train.patience): the run ends after step "
+            f"{training.step} of {plan.num_steps}"
+        )
+    elif not training.has_ended(plan) and stop.signal is not None:
+        say(f"{stop.signal.name} after step {training.step} of {plan.num_steps}")

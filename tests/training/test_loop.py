@@ -255,3 +255,17 @@ def test_nothing_labelled_in_validation_is_answered(tmp_path, monkeypatch):
     monkeypatch.setattr(ConfusionMatrix, "update", lambda *_: None)
     with pytest.raises(UserError, match="no labelled pixel"):
         train_tiny(tmp_path, tiny_training())
+
+
+def test_a_signal_while_validating_ends_it_and_leaves_it_to_the_resumed_run(tmp_path, monkeypatch):
+    training, prediction, seen = tiny_training(), loop.Prediction, []
+
+    def once(class_ids):
+        seen.append(class_ids)
+        if len(seen) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return prediction(class_ids)
+
+    monkeypatch.setattr(loop, "Prediction", once)
+    assert not train_tiny(tmp_path, training)
+    assert len(seen) == 1 and (training.step, training.evaluated, training.best) == (3, 0, -1.0)

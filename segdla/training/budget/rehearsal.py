@@ -135,7 +135,9 @@ def rehearse(
                     raise stop.error
                 if stop.agreed():
                     return None
-                evaluation = _time_evaluation(training, validation, num_validated, log, plan)
+                evaluation = _time_evaluation(training, validation, num_validated, log, plan, stop)
+                if stop.agreed():
+                    return None
             started = time.monotonic()
             distributed.on_main(lambda: write_state(scratch, training.state_dict()))
             return Times(step, evaluation, time.monotonic() - started)
@@ -175,13 +177,13 @@ def _time_steps(
 
 
 def _time_evaluation(
-    training: Training, validation: Validation, num_validated: int, log: RunLog | None, plan: Plan
+    training: Training, validation: Validation, num_validated: int, log: RunLog | None, plan: Plan, stop: StopSignal
 ) -> float:
     """Return the time of a whole evaluation, from one of a few images.
 
     Loader processes start with the first evaluation alone, so the time until the first batch is left out.
     """
     few = _Timed(validation.images, plan.device)
-    validate(training, validation._replace(images=few), log, plan, is_rehearsal=True)
+    validate(training, validation._replace(images=few), log, plan, stop, is_rehearsal=True)
     after = time.monotonic() - few.times[-1] if few.times else 0.0  # one of several processes may validate on nothing
     return few.seconds() * num_validated + after

@@ -117,7 +117,7 @@ def test_a_stop_while_rehearsing_leaves_a_run_to_resume(tiny, tmp_path):
 
     stopped = segdla.train(tiny(8), name="stopped", runs=tmp_path, loss=interrupted)
     assert not stopped.finished and len(calls) == 6  # a step has two parts
-    assert sorted(path.name for path in stopped.folder.iterdir()) == [".lock", "config.yaml"]
+    assert sorted(path.name for path in stopped.folder.iterdir()) == [".launch.json", ".lock", "config.yaml"]
     assert segdla.resume(stopped, loss=cross_entropy).finished
     assert_same_run(stopped.folder, segdla.train(tiny(8), name="whole", runs=tmp_path, loss=cross_entropy).folder)
 
