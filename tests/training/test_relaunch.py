@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 import torch
@@ -101,26 +103,40 @@ def wait_for_step(run, step):
 needs_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 
+TWO = ("--standalone", "--nproc_per_node", "2")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An undisturbed run in two processes."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert begin(folder, "whole", *TWO).wait(300) == 0
+    return folder / "whole"
+
+
 @pytest.mark.slow
 @needs_linux
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_worker_that_is_killed_is_replaced_and_the_run_ends_with_the_same_bits(tmp_path, rank):
-    options = ("--nproc_per_node", "2", "--max-restarts", "3", "--master-port", "0", "--rdzv-backend", "c10d")
-    options += ("--rdzv-endpoint", "127.0.0.1:0")
-    assert begin(tmp_path, "whole", *options).wait(300) == 0
-    killed = begin(tmp_path, "killed", *options)
+def test_a_worker_that_is_killed_is_replaced_and_the_run_ends_with_the_same_bits(tmp_path, whole):
+    killed = begin(tmp_path, "killed", *TWO, "--max-restarts", "3")
     wait_for_step(tmp_path / "killed", 12)
-    os.kill(children(killed)[rank], signal.SIGKILL)
+    os.kill(children(killed)[0], signal.SIGKILL)  # the one that saves
     assert killed.wait(300) == 0
-    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+    assert_same_run(whole, tmp_path / "killed")
 
 
 @pytest.mark.slow
 @needs_linux
 def test_a_machine_that_is_lost_leaves_the_run_to_the_other_one(tmp_path):
     options = ("--nnodes", "1:2", "--nproc_per_node", "1", "--max-restarts", "3", "--rdzv-backend", "c10d")
-    options += ("--rdzv-endpoint", "127.0.0.1:29477", "--rdzv-id", "lost")
-    first, second = (begin(tmp_path, "lost", *options) for _ in range(2))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options += ("--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "lost")
+    first = begin(tmp_path, "lost", *options)
+    while True:  # until it holds the rendezvous, which is not to be lost
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            break
+    second = begin(tmp_path, "lost", *options)
     wait_for_step(tmp_path / "lost", 12)
     for pid in (second.pid, *children(second)):  # the whole machine
         os.kill(pid, signal.SIGKILL)
@@ -132,19 +148,17 @@ def test_a_machine_that_is_lost_leaves_the_run_to_the_other_one(tmp_path):
 
 @pytest.mark.slow
 @needs_linux
-def test_a_notice_to_one_process_stops_all_and_is_resumed(tmp_path):
-    options = ("--nproc_per_node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0")
-    assert begin(tmp_path, "whole", *options).wait(300) == 0
-    stopped = begin(tmp_path, "stopped", *options)
+def test_a_notice_to_one_process_stops_all_and_is_resumed(tmp_path, whole):
+    stopped = begin(tmp_path, "stopped", *TWO)
     wait_for_step(tmp_path / "stopped", 12)
     started = time.monotonic()
     os.kill(children(stopped)[1], signal.SIGUSR1)
     assert stopped.wait(300) != 0
     assert time.monotonic() - started < 30
     assert 12 <= torch.load(tmp_path / "stopped" / "last.pt", weights_only=True)["step"] < 45
-    words = [sys.executable, "-m", "torch.distributed.run", *options, "-m", "segdla", "train"]
+    words = [sys.executable, "-m", "torch.distributed.run", *TWO, "-m", "segdla", "train"]
     subprocess.run([*words, "--resume", tmp_path / "stopped"], cwd=ROOT, check=True)
-    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+    assert_same_run(whole, tmp_path / "stopped")
 
 
 @pytest.mark.parametrize(("number", "status"), [("SIGTERM", 75), ("SIGUSR1", 75), ("SIGINT", 130)])
