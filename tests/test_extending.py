@@ -138,9 +138,9 @@ def test_a_metric(config, tmp_path):
     assert scores.mean_iou == plain.mean_iou
 
 
-def write_state_dict(program, card, path, calibration):
+def write_state_dict(graph, card, path, calibration):
     file = io.BytesIO()
-    torch.save({"weights": {k: v for k, v in program.state_dict.items()}, "card": card}, file)
+    torch.save({"weights": {k: v for k, v in graph.state_dict().items()}, "card": card}, file)
     path.write_bytes(file.getvalue())
 
 
@@ -153,7 +153,13 @@ def read_state_dict(path, device):
 
 
 PLAIN = types.SimpleNamespace(
-    SUFFIX=".plain", WRITES=(".plain",), INT8=False, write=write_state_dict, read=read_state_dict
+    SUFFIX=".plain",
+    WRITES=(".plain",),
+    PACKAGES=(),
+    INT8=False,
+    ONE_SIZE=False,
+    write=write_state_dict,
+    read=read_state_dict,
 )
 
 

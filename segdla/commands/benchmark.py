@@ -27,7 +27,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images at a time (default: 1)")
     parser.add_argument("--seconds", type=float, default=10.0, help="time for each backend (default: 10)")
-    which = "backends to measure: eager, compiled, onnx, openvino (default: every one that is installed)"
+    which = "backends to measure: eager, compiled, onnx, openvino, ncnn, litert (default: every one that is installed)"
     parser.add_argument("--backends", nargs="+", metavar="BACKEND", help=which)
     parser.add_device()
     parser.add_argument("--json", type=Path, metavar="FILE", help="file to write the figures to")

@@ -8,15 +8,19 @@ from segdla.errors import UserError, quoted
 from segdla.machine.files import unused
 from segdla.machine.terminal import say, show
 
-DESCRIPTION = """Write a trained network as one file, which takes RGB bytes (batch, 3, height, width) of any size and
-gives logits and class ids. The file is kept only if it computes what the network does."""
+DESCRIPTION = """Write a trained network as one file, which takes RGB bytes and gives logits and class ids. It is kept
+only if it computes what the network does."""
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_checkpoint("export")
     parser.add_overrides("the run's config")
-    parser.add_argument("--format", default="onnx", metavar="FORMAT", help="onnx, openvino or torch (default: onnx)")
+    parser.add_argument(
+        "--format", default="onnx", metavar="FORMAT", help="onnx, openvino, torch, ncnn or litert (default: onnx)"
+    )
     parser.add_argument("--int8", action="store_true", help="put convolutions into int8, calibrated on training images")
+    size = "size of the images of a litert file, which is for one size (default: the validation images')"
+    parser.add_argument("--size", type=positive, nargs=2, metavar=("H", "W"), help=size)
     parser.add_argument("--output", type=Path, metavar="FILE", help="file to write (default: beside the checkpoint)")
     parser.add_argument("--images", type=positive, default=20, help="validation images to score it on (default: 20)")
     max_drop = "points of mIoU that int8 may cost, or else there is no file (default: 2)"
@@ -47,7 +51,8 @@ def main(args: argparse.Namespace) -> int:
     suffix = "_int8" * args.int8 + FORMATS[args.format].SUFFIX
     path = args.output or unused(source.folder_of_results / f"{source.path.stem}{suffix}")
     say(f"{source} to {args.format}{', int8' * args.int8}")
-    options = {"int8": args.int8, "num_images": args.images, "max_drop": args.max_drop}
+    size = tuple(args.size) if args.size else None
+    options = {"int8": args.int8, "num_images": args.images, "max_drop": args.max_drop, "size": size}
     export = export_network(network, checkpoint.card, config, path, args.format, **options)
     show(difference_table(export.differences))
     if export.mean_iou:

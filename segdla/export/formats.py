@@ -8,14 +8,13 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 
 from segdla.checkpoints.checkpoint import Card
 from segdla.errors import UserError
-from segdla.export import onnx_file, openvino_file, torch_file
-from segdla.export.graph import Exported, Graph, any_size
+from segdla.export import litert_file, ncnn_file, onnx_file, openvino_file, torch_file
+from segdla.export.graph import Exported, Graph
 from segdla.inference.head import SOFTMAX, Head
-from segdla.models.dlaseg import DLASeg
+from segdla.models.dlaseg import DLASeg, padded_to
 
 
 class ExportFormat(Protocol):
@@ -23,18 +22,24 @@ class ExportFormat(Protocol):
 
     SUFFIX: str
     WRITES: tuple[str, ...]  # the suffixes of all its files
+    PACKAGES: tuple[str, ...]  # the packages that it needs beyond segdla's
     INT8: bool  # whether it has convolutions in 8 bits
+    ONE_SIZE: bool  # whether a file is for images of one size
 
-    def write(
-        self, program: ExportedProgram, card: str, path: Path, calibration: Iterable[np.ndarray] | None, /
-    ) -> None:
-        """Write a program with its card, in int8 if there is calibration. Raises UserError if packages are missing."""
+    def write(self, graph: Graph, card: str, path: Path, calibration: Iterable[np.ndarray] | None, /) -> None:
+        """Write a network with its card, in int8 if there is calibration. Raises UserError if packages are missing."""
 
     def read(self, path: Path, device: torch.device, /) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:
         """Return a function from images to logits, the card, and the device that computes. May raise anything."""
 
 
-FORMATS: dict[str, ExportFormat] = {"onnx": onnx_file, "openvino": openvino_file, "torch": torch_file}
+FORMATS: dict[str, ExportFormat] = {
+    "onnx": onnx_file,
+    "openvino": openvino_file,
+    "torch": torch_file,
+    "ncnn": ncnn_file,
+    "litert": litert_file,
+}
 
 
 def is_exported(path: Path) -> bool:
@@ -50,11 +55,13 @@ def write_file(
     calibration: Iterable[np.ndarray] | None = None,
     arithmetic: str = "",
     head: Head = SOFTMAX,
+    size: tuple[int, int] | None = None,
 ) -> None:
     """Write a network, on the CPU, in one of ``FORMATS``; its convolutions are in int8 if there is ``calibration``.
 
     ``calibration`` are RGB images (H,W,3) uint8 like those that the network will see. ``arithmetic`` is that of
-    ``int8_arithmetic``, if the file is scored before it is kept. ``head`` decides on class ids in the file.
+    ``int8_arithmetic``, if the file is scored before it is kept. ``head`` decides on class ids in the file. ``size`` is
+    the (height, width) of images, for a format whose files are for one size.
 
     Raises UserError if the format's packages are missing.
     """
@@ -63,7 +70,9 @@ def write_file(
     values |= {"stride": network.output_stride, "precision": "fp32" if calibration is None else "int8"}
     if arithmetic:
         values["arithmetic"] = arithmetic
-    FORMATS[kind].write(any_size(Graph(network, head)), json.dumps(values), path, calibration)
+    if size is not None:
+        values["size"] = size
+    FORMATS[kind].write(Graph(network, head, size), json.dumps(values), path, calibration)
 
 
 def open_file(path: Path, device: torch.device) -> Exported:
@@ -75,10 +84,24 @@ def open_file(path: Path, device: torch.device) -> Exported:
     try:
         logits_of, text, computes_on = module.read(path, device)
         values = json.loads(text)
-        card, arithmetic = Card.from_json(text), values.get("arithmetic", "")
-        return Exported(logits_of, values["stride"], values["precision"], card, computes_on, arithmetic)
+        card, arithmetic, stride = Card.from_json(text), values.get("arithmetic", ""), values["stride"]
+        size = tuple(values["size"]) if "size" in values else None
+        if size is not None:
+            logits_of = _padding(logits_of, size)
+        return Exported(logits_of, stride, values["precision"], card, computes_on, arithmetic, size)
     except (ImportError, UserError):
         raise
     except Exception as error:  # each runtime has errors of its own for a file that is cut short or foreign
         words = " ".join(str(error).split())[:200]
         raise UserError(f"{path} is not a file that segdla exported ({words}); export the network again") from error
+
+
+def _padding(logits_of: Callable[[Tensor], Tensor], size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
+    """Pad images of up to ``size`` to it."""
+
+    def logits(images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        assert height <= size[0] and width <= size[1], f"an image of {height}x{width} for a file of {size}"
+        return logits_of(padded_to(images, size))
+
+    return logits

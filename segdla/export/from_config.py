@@ -1,6 +1,7 @@
 """From the config to an export, which is calibrated and scored on images of the config's data set."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,11 +38,13 @@ def export_network(
     int8: bool = False,
     num_images: int = 20,
     max_drop: float = 2.0,
+    size: tuple[int, int] | None = None,
 ) -> Export:
     """Write a network, on the CPU, and keep the file if it computes the same.
 
     It is scored on ``num_images`` validation images, if there are any. With ``int8`` it may lose ``max_drop`` points of
-    mIoU.
+    mIoU. ``size`` is the (height, width) of images, for a format whose files are for one size; None is that of the
+    first validation image. Larger images are seen by windows of this size.
 
     Raises UserError if the file exists or is not kept.
     """
@@ -51,6 +54,9 @@ def export_network(
     if not max_drop >= 0:
         raise UserError(f"max_drop (--max-drop) is {max_drop}: give a number of points from 0 on")
     require_unused(path, kind)  # before data are opened
+    size = _size(config, kind, size)
+    if size is not None:
+        config = config.model_copy(update={"eval": config.eval.model_copy(update={"window": size})})
     calibration = None
     if int8:
         images = evenly_spaced(open_split(config, "train"), NUM_CALIBRATION)
@@ -61,7 +67,23 @@ def export_network(
     except UserError as error:
         say(f"not scored: {error}")
     allowed = max_drop if int8 else MOST_LOST
-    return export(network, card, path, kind, calibration=calibration, max_drop=allowed, scorer=scorer, head=head)
+    checks: dict[str, Any] = {"calibration": calibration, "max_drop": allowed, "scorer": scorer, "head": head}
+    return export(network, card, path, kind, **checks, size=size)
+
+
+def _size(config: Config, kind: str, size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return the size of a file's images; None for a format that takes any. Raises UserError if it isn't known."""
+    if not FORMATS[kind].ONE_SIZE:
+        if size is not None:
+            raise UserError(f"a {kind} file takes images of any size: leave out the size (--size)")
+        return None
+    if size is not None:
+        return size
+    try:
+        height, width = open_split(config, "val").read(0)[0].shape[:2]
+    except UserError as error:
+        raise UserError(f"a {kind} file is for one size: give --size HEIGHT WIDTH ({error})") from error
+    return height, width
 
 
 def _scorer(config: Config, head: Head, images: Source) -> Scorer:

@@ -22,7 +22,8 @@ class Exported(NamedTuple):
     """An exported network: a function from images (B,3,H,W) uint8 to logits (B,C,h,w) at a stride, and its card.
 
     ``device`` is where it computes: the one asked for, or the CPU if its runtime knows no other. ``arithmetic`` is that
-    of the processor on which an int8 file was scored.
+    of the processor on which an int8 file was scored. ``size`` is the largest (height, width) that a file for one size
+    takes; None if it takes any.
     """
 
     logits_of: Callable[[Tensor], Tensor]
@@ -31,13 +32,18 @@ class Exported(NamedTuple):
     card: Card
     device: torch.device
     arithmetic: str = ""
+    size: tuple[int, int] | None = None
 
 
 class Graph(nn.Module):
-    """Images (B,3,H,W) uint8 to logits (B,N,h,w) and class ids (B,H,W) uint8, as ``head`` decides."""
+    """Images (B,3,H,W) uint8 to logits (B,N,h,w) and class ids (B,H,W) uint8, as ``head`` decides.
 
-    def __init__(self, network: DLASeg, head: Head = SOFTMAX):
+    ``size`` is the (height, width) of all images, for a format whose files are for one size.
+    """
+
+    def __init__(self, network: DLASeg, head: Head = SOFTMAX, size: tuple[int, int] | None = None):
         super().__init__()
+        self.size = size
         self.head = head
         self.network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # as files keep tensors
         self.eval()
@@ -46,9 +52,11 @@ class Graph(nn.Module):
         logits = self.network.logits(images)
         padded = [side * self.network.output_stride for side in logits.shape[-2:]]
         maps = F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)
+        height, width = images.shape[-2:]
+        if self.size is not None:
+            return logits, self.head.decide(maps[..., :height, :width])
         ids = self.head.decide(maps)
         # A slice would be a view, whose memory layout the exporter decides by the size; a selection isn't one.
-        height, width = images.shape[-2:]
         return logits, ids.index_select(1, torch.arange(height)).index_select(2, torch.arange(width))
 
 

@@ -8,26 +8,33 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 
 from segdla.errors import UserError
-from segdla.export.graph import OUTPUTS, needing
+from segdla.export.graph import OUTPUTS, Graph, any_size, needing
 
 SUFFIX = ".onnx"
 WRITES: tuple[str, ...] = (SUFFIX,)
+PACKAGES: tuple[str, ...] = ("onnx", "onnxscript", "onnxruntime")
 INT8 = True
+ONE_SIZE = False
 _CARD = "segdla"
 _CUDA = "CUDAExecutionProvider"
 
 
-def write(program: ExportedProgram, card: str, path: Path, calibration: Iterable[np.ndarray] | None) -> None:
-    """Write the program with its card, in int8 if there is calibration. Raises UserError if packages are missing."""
+def write(graph: Graph, card: str, path: Path, calibration: Iterable[np.ndarray] | None) -> None:
+    """Write the network with its card, in int8 if there is calibration. Raises UserError if packages are missing."""
     with needing("onnx"):
         import onnx
 
         axes = {"images": {0: "batch", 2: "height", 3: "width"}}
         exported = torch.onnx.export(
-            program, (), dynamo=True, input_names=["images"], output_names=OUTPUTS, dynamic_shapes=axes, verbose=False
+            any_size(graph),
+            (),
+            dynamo=True,
+            input_names=["images"],
+            output_names=OUTPUTS,
+            dynamic_shapes=axes,
+            verbose=False,
         )
         assert exported is not None, "with dynamo=True the exporter returns a program"
         model = exported.model_proto

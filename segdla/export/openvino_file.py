@@ -10,20 +10,21 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 
 from segdla.errors import UserError
 from segdla.export import onnx_file
-from segdla.export.graph import needing
+from segdla.export.graph import Graph, needing
 
 SUFFIX = ".xml"
 WRITES: tuple[str, ...] = (SUFFIX, ".bin")
+PACKAGES = (*onnx_file.PACKAGES, "openvino")
 INT8 = True
+ONE_SIZE = False
 _CARD = ["segdla", "card"]
 
 
-def write(program: ExportedProgram, card: str, path: Path, calibration: Iterable[np.ndarray] | None) -> None:
-    """Write the program with its card, in int8 if there is calibration.
+def write(graph: Graph, card: str, path: Path, calibration: Iterable[np.ndarray] | None) -> None:
+    """Write the network with its card, in int8 if there is calibration.
 
     Raises UserError if packages are missing, or OpenVINO lacks an operator of the network.
     """
@@ -31,7 +32,7 @@ def write(program: ExportedProgram, card: str, path: Path, calibration: Iterable
         import openvino
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
-        onnx_file.write(program, card, source, calibration)
+        onnx_file.write(graph, card, source, calibration)
         model = _converted(openvino, source)
     model.set_rt_info(card, _CARD)
     openvino.save_model(model, path, compress_to_fp16=False)

@@ -10,21 +10,23 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from segdla.errors import UserError
+from segdla.export.graph import Graph, any_size
 from segdla.models.nodes import require_deformable
 
 SUFFIX = ".pt2"
 WRITES: tuple[str, ...] = (SUFFIX,)
+PACKAGES: tuple[str, ...] = ()
 INT8 = False
+ONE_SIZE = False
 _CARD = "segdla.json"
 
 
-def write(program: ExportedProgram, card: str, path: Path, calibration: Iterable[np.ndarray] | None) -> None:
-    """Write the program with its card; this format has no int8."""
-    torch.export.save(program, path, extra_files={_CARD: card})
+def write(graph: Graph, card: str, path: Path, calibration: Iterable[np.ndarray] | None) -> None:
+    """Write the network with its card; this format has no int8."""
+    torch.export.save(any_size(graph), path, extra_files={_CARD: card})
 
 
 def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:

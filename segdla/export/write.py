@@ -13,7 +13,7 @@ import torch
 from segdla.checkpoints.checkpoint import Card
 from segdla.errors import UserError
 from segdla.export.formats import FORMATS, open_file, write_file
-from segdla.export.verify import Difference, differences, int8_arithmetic, pictures
+from segdla.export.verify import SIZES, Difference, differences, int8_arithmetic, pictures
 from segdla.inference.head import SOFTMAX, Head
 from segdla.inference.predictors import LogitsOf
 from segdla.machine.files import put_in_place
@@ -56,10 +56,12 @@ def export(
     max_drop: float = MOST_LOST,
     scorer: Scorer | None = None,
     head: Head = SOFTMAX,
+    size: tuple[int, int] | None = None,
 ) -> Export:
     """Write a network, on the CPU, to ``path``, and keep the file only if it computes what the network does.
 
     With ``calibration``, RGB images (H,W,3) uint8, convolutions are in int8 and may cost ``max_drop`` points of mIoU.
+    ``size`` is the (height, width) of images, for a format whose files are for one size.
 
     Raises UserError if the file exists, can't be written, or computes something else.
     """
@@ -68,9 +70,9 @@ def export(
     with unchecked(path) as folder:
         draft = folder / path.name
         arithmetic = int8_arithmetic() if is_int8 and scorer is not None else ""
-        write_file(network, card, draft, kind, calibration, arithmetic, head)
+        write_file(network, card, draft, kind, calibration, arithmetic, head, size)
         exported = open_file(draft, torch.device("cpu"))
-        compared = differences(network, exported, pictures(), head)
+        compared = differences(network, exported, pictures(SIZES if size is None else (size, size)), head)
         large = [str(difference) for difference in compared if not difference.is_small]
         if large and not is_int8:
             answer = f"the {kind} file computes something else than the network: {'; '.join(large)}"
@@ -81,11 +83,11 @@ def export(
             scores = own, scorer.mean_iou(exported.logits_of, exported.stride)
             require_accurate(kind, scores, max_drop, compared)
         files = list(folder.iterdir())  # OpenVINO's are two
-        size = sum(file.stat().st_size for file in files)
+        num_bytes = sum(file.stat().st_size for file in files)
         require_unused(path, kind)  # minutes later
         for file in files:
             put_in_place(file, path.with_name(file.name))
-    return Export(path, size, compared, scores, scorer.num_images if scorer is not None else 0, arithmetic)
+    return Export(path, num_bytes, compared, scores, scorer.num_images if scorer is not None else 0, arithmetic)
 
 
 def require_accurate(kind: str, scores: tuple[float, float], max_drop: float, compared: list[Difference]) -> None:

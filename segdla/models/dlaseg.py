@@ -77,8 +77,9 @@ class DLASeg(nn.Module):
     def maps(self, images: Tensor) -> Sequence[Tensor]:
         """Return the backbone's maps, finest first, of the images padded at the bottom and the right."""
         height, width = images.shape[-2:]
-        if torch.compiler.is_exporting() or height % self.divisor or width % self.divisor:
-            images = padded(images, self.divisor)  # always when exporting: one graph serves all sizes
+        any_size = torch.SymInt in map(type, images.shape)  # when exporting: one graph for all
+        if any_size or height % self.divisor or width % self.divisor:
+            images = padded(images, self.divisor)
         x = (images - self.mean) / self.std
         return self.backbone(x)  # (B,channels[i],H/strides[i],W/strides[i])
 
@@ -96,9 +97,15 @@ def padded(images: Tensor, divisor: int) -> Tensor:
     pixels, which it has never seen, put a strip of wrong classes along the bottom. An image too small to be reflected
     once is continued with its first pixel.
     """
-    for dim in (-2, -1):
+    height, width = images.shape[-2:]
+    return padded_to(images, (height + -height % divisor, width + -width % divisor))
+
+
+def padded_to(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pad images (B,3,H,W) to a size (height, width), as ``padded`` does."""
+    for dim, length in zip((-2, -1), size, strict=True):
         side = images.shape[dim]
-        position = torch.arange(side + -side % divisor, device=images.device)
+        position = torch.arange(length, device=images.device)
         images = images.index_select(dim, torch.minimum(position, 2 * (side - 1) - position).clamp(min=0))
     return images
 

@@ -28,13 +28,12 @@ from segdla.models.dlaseg import DLASeg
 from segdla.models.fold import folded, for_prediction
 from segdla.models.from_config import build_network
 
-BACKENDS = {  # the runtimes that ``segdla benchmark`` measures, and the packages that each needs
-    "eager": (),
-    "compiled": (),
-    "onnx": ("onnx", "onnxscript", "onnxruntime"),
-    "openvino": ("onnx", "onnxscript", "onnxruntime", "openvino"),
-}
 _NUM_CLASSES = 19  # Cityscapes', for a config whose data set is not here
+
+
+def backends() -> dict[str, tuple[str, ...]]:
+    """Return the backends that ``segdla benchmark`` measures, with the packages that each needs."""
+    return {"eager": (), "compiled": ()} | {name: f.PACKAGES for name, f in FORMATS.items() if f.PACKAGES}
 
 
 class Measurement(NamedTuple):
@@ -89,36 +88,36 @@ def measure_file(path: Path, device: torch.device, work: Work) -> Measurement:
 
 
 def measure_backends(
-    network: DLASeg, config: Config, device: torch.device, work: Work, backends: Sequence[str] | None = None
+    network: DLASeg, config: Config, device: torch.device, work: Work, chosen: Sequence[str] | None = None
 ) -> Iterator[Measurement]:
-    """Measure a network, on the CPU, in each of ``backends``, or in all that are installed; the network is changed.
+    """Measure a network, on the CPU, in the ``chosen`` backends, or all that are installed; the network is changed.
 
     Raises UserError if one of them is unknown or not installed.
     """
-    unknown = [backend for backend in backends or () if backend not in BACKENDS]
+    unknown = [backend for backend in chosen or () if backend not in backends()]
     if unknown:
-        raise UserError(f"{quoted(unknown[0])} is none of the backends {', '.join(BACKENDS)}")
-    installed = [name for name, packages in BACKENDS.items() if all(map(find_spec, packages))]
+        raise UserError(f"{quoted(unknown[0])} is none of the backends {', '.join(backends())}")
+    installed = [name for name, packages in backends().items() if all(map(find_spec, packages))]
     if config.model.decoder == "pool":  # which is not exported
         installed = [name for name in installed if name not in FORMATS]
-        if foreign := [name for name in backends or () if name in FORMATS]:
+        if foreign := [name for name in chosen or () if name in FORMATS]:
             raise UserError(f"{foreign[0]} is for networks for masks; this one labels whole images, so leave it out")
-    backends = backends or installed
+    chosen = chosen or installed
     stride = network.output_stride
     start(device, "fp32")  # exported files compute in it
     card = Card(config.model_dump(mode="json"), Classes((), ()))
     with tempfile.TemporaryDirectory() as folder:
-        for kind in [backend for backend in backends if backend in FORMATS]:  # first, as the rest changes the network
+        for kind in [backend for backend in chosen if backend in FORMATS]:  # first, as the rest changes the network
             path = Path(folder) / f"network{FORMATS[kind].SUFFIX}"
-            write_file(network, card, path, kind)
+            write_file(network, card, path, kind, size=work.size if FORMATS[kind].ONE_SIZE else None)
             exported = open_file(path, device)
             speed = work.measure(exported.logits_of, stride, exported.device)
             yield Measurement(f"{kind} fp32", exported.device, speed)
     precision = start(device, config.train.precision).precision
     network = network.to(device).to(memory_format=torch.channels_last)
-    if "compiled" in backends:
+    if "compiled" in chosen:
         logits_of = in_precision(compiled(folded(copy.deepcopy(network)).logits, device), device, precision)
         yield Measurement(f"compiled {precision}", device, work.measure(logits_of, stride, device))
-    if "eager" in backends:
+    if "eager" in chosen:
         logits_of = in_precision(for_prediction(network, device, precision).logits, device, precision)
         yield Measurement(f"eager {precision}", device, work.measure(logits_of, stride, device))

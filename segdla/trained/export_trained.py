@@ -16,7 +16,12 @@ from segdla.trained.open import TrainedNetwork
 
 
 def export_trained(
-    trained: TrainedNetwork, path: str | os.PathLike[str], int8: bool, num_images: int, max_drop: float
+    trained: TrainedNetwork,
+    path: str | os.PathLike[str],
+    int8: bool,
+    num_images: int,
+    max_drop: float,
+    size: tuple[int, int] | None,
 ) -> Export:
     """Write a network as ``Segmenter.export`` says."""
     path = Path(path)
@@ -36,4 +41,5 @@ def export_trained(
         int8=int8,
         num_images=num_images,
         max_drop=max_drop,
+        size=size,
     )

@@ -23,6 +23,7 @@ from segdla.machine.device import Machine, choose_device, compiled, in_precision
 from segdla.models.dlaseg import DLASeg
 from segdla.models.fold import folded, for_prediction
 
+Size = tuple[int, int] | None  # (height, width)
 WindowSetting = tuple[int, int] | Literal["auto", "whole"]
 """(height, width) of overlapping windows; ``whole``: no windows; ``auto``: windows for large images only."""
 
@@ -129,6 +130,8 @@ def _open_exported(origin: Found, device: torch.device, overrides: Mapping[str, 
     path = origin.path
     exported = open_file(path, device)
     config = parse(exported.card.config, overrides, source=str(path))
+    if exported.size is not None:
+        config = _by_windows(config, exported.size, path, overrides)
     if any(key.split(".")[0] == "model" for key in overrides):
         raise UserError(f"{path} is the network that was exported; leave model.* out, or name the run it came from")
     if "train.precision" in overrides:
@@ -138,3 +141,13 @@ def _open_exported(origin: Found, device: torch.device, overrides: Mapping[str, 
     start(exported.device, "fp32")  # for what the file does not compute
     machine = Machine(exported.device, exported.precision, exported.precision)
     return TrainedNetwork(exported.logits_of, exported.stride, config, exported.card, origin, machine, overrides)
+
+
+def _by_windows(config: Config, size: tuple[int, int], path: Path, overrides: Mapping[str, Any]) -> Config:
+    """Return the config with windows that fit a file for one size. Raises UserError if those asked for do not."""
+    window = overrides.get("eval.window")
+    if window is None or window == "auto":
+        window = size
+    if window == "whole" or any(side > most for side, most in zip(window, size, strict=True)):
+        raise UserError(f"{path} sees {size[0]}x{size[1]} pixels at a time; leave the window out, or make it smaller")
+    return config.model_copy(update={"eval": config.eval.model_copy(update={"window": tuple(window)})})

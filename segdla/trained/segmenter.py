@@ -18,7 +18,7 @@ from segdla.errors import UserError
 from segdla.inference.from_config import Predictor
 from segdla.machine.out_of_memory import answering_out_of_memory
 from segdla.models.dlaseg import DLASeg
-from segdla.trained.open import TrainedNetwork, WindowSetting, open_trained
+from segdla.trained.open import Size, TrainedNetwork, WindowSetting, open_trained
 from segdla.visualize import colorize
 
 if TYPE_CHECKING:
@@ -135,18 +135,18 @@ class Segmenter:
         return colorize(self.trained.classes.drawn(image if is_ids else self.predict(image)), self.palette)
 
     def export(
-        self, path: str | os.PathLike[str], *, int8: bool = False, num_images: int = 20, max_drop: float = 2.0
+        self, path: Path | str, *, int8: bool = False, num_images: int = 20, max_drop: float = 2.0, size: Size = None
     ) -> "Export":
-        """Write the network for another runtime, in the format of the suffix: .onnx, .xml (OpenVINO) or .pt2.
+        """Write the network in the format of the suffix: .onnx, .xml (OpenVINO), .pt2, .ncnn or .tflite (LiteRT).
 
-        The file is kept only if it computes what the network does. ``int8`` puts convolutions into 8 bits, which may
-        cost ``max_drop`` points of mIoU on ``num_images`` validation images.
+        It must compute the same. ``int8`` puts convolutions into 8 bits, which may cost ``max_drop`` points of mIoU on
+        ``num_images`` validation images. ``size`` is for a .tflite file.
 
         Raises UserError if the file exists, or is not kept.
         """
         from segdla.trained.export_trained import export_trained  # imports all data sets
 
-        return export_trained(self.trained, path, int8, num_images, max_drop)
+        return export_trained(self.trained, path, int8, num_images, max_drop, size)
 
     def save_to_hub(self, name: str, private: bool = False) -> str:
         """Upload the checkpoint to the Hugging Face Hub as OWNER/NAME; return its address.

@@ -1,5 +1,7 @@
 """A network that is exported in a second, as a file of each format."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from segdla.models.dlaseg import DLASeg
 from segdla.models.ida import DLAUp
 
 SCORES = Scores(0.5, 0.6, 0.5, {"a": 0.5}, {"a": 0.5}, split="val")
+SIZE = (40, 56)
 CARD = Card({"data": {}}, Classes(("a", "b", "c"), ((0, 0, 0), (9, 9, 9), (255, 0, 7))), SCORES, 3, "0.2", True)
 
 
@@ -51,26 +54,31 @@ def card():
 
 @pytest.fixture(scope="session")
 def files(network, tmp_path_factory):
-    """The network's exported files, by format."""
-    require_extras()
+    """The network's exported files, by format; one for one size is for ``SIZE``."""
     folder = tmp_path_factory.mktemp("exported")
-    paths = {kind: folder / f"small{module.SUFFIX}" for kind, module in FORMATS.items()}
+    paths = Files({kind: folder / f"small{FORMATS[kind].SUFFIX}" for kind in FORMATS if is_installed(kind)})
     for kind, path in paths.items():
-        write_file(network, CARD, path, kind)
+        write_file(network, CARD, path, kind, size=SIZE if FORMATS[kind].ONE_SIZE else None)
     return paths
 
 
 @pytest.fixture(scope="session")
 def int8(network, tmp_path_factory):
     """Its files in int8, by format, calibrated on ``pictures``."""
-    require_extras()
     folder = tmp_path_factory.mktemp("int8")
-    paths = {kind: folder / f"small{module.SUFFIX}" for kind, module in FORMATS.items() if module.INT8}
+    kinds = [kind for kind, module in FORMATS.items() if module.INT8 and is_installed(kind)]
+    paths = Files({kind: folder / f"small{FORMATS[kind].SUFFIX}" for kind in kinds})
     for kind, path in paths.items():
         write_file(network, CARD, path, kind, (image[0].permute(1, 2, 0).numpy() for image in pictures()), "AVX2")
     return paths
 
 
-def require_extras():
-    for package in ("onnx", "onnxruntime", "onnxscript", "openvino"):
-        pytest.importorskip(package, reason='exporting takes extras: pip install "segdla[onnx,openvino]"')
+class Files(dict):
+    """Paths by format; a format whose packages are missing skips the test."""
+
+    def __missing__(self, kind):
+        pytest.skip(f'this format takes an extra: pip install "segdla[{kind}]"')
+
+
+def is_installed(kind):
+    return all(map(find_spec, FORMATS[kind].PACKAGES))

@@ -14,13 +14,13 @@ from segdla.export.write import Scorer, export, require_unused
 class Fake:
     """A format whose files are cards, and whose runtime is the module itself."""
 
-    SUFFIX, WRITES, INT8 = ".fake", (".fake", ".weights"), True
+    SUFFIX, WRITES, PACKAGES, INT8, ONE_SIZE = ".fake", (".fake", ".weights"), (), True, False
 
-    def write(self, program, card, path, calibration):
+    def write(self, graph, card, path, calibration):
         list(calibration or ())
         path.write_text(card, encoding="utf-8")
         path.with_suffix(".weights").touch()
-        self.program = program
+        self.program = graph
 
     def read(self, path, device):
         return lambda images: self.program(images)[0], path.read_text(encoding="utf-8"), device
@@ -29,7 +29,6 @@ class Fake:
 @pytest.fixture(autouse=True)
 def _fake(monkeypatch):
     monkeypatch.setitem(FORMATS, "fake", Fake())
-    monkeypatch.setattr("segdla.export.formats.any_size", lambda graph: graph)
 
 
 class Wrong(Graph):
@@ -128,3 +127,16 @@ def test_a_disk_that_fills_is_answered(network, card, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"cannot write .*a\.fake: No space left on device; name another file"):
         export(network, card, tmp_path / "a.fake", "fake")
     assert names(tmp_path) == []
+
+
+def test_a_file_for_one_size_pads_smaller_images(network, card, tmp_path, monkeypatch):
+    monkeypatch.setattr(Fake, "ONE_SIZE", True)
+    done = export(network, card, tmp_path / "a.fake", "fake", size=(40, 60))
+    assert [difference.size for difference in done.differences] == [(40, 60), (40, 60)]
+    exported = open_file(done.path, torch.device("cpu"))
+    assert exported.size == (40, 60) and exported.stride == 2
+    image = pictures(((36, 52),))[0]
+    assert exported.logits_of(image).shape[-2:] == (20, 30)
+    with torch.inference_mode():
+        inside = network.logits(image)[..., :10, :14]  # out of reach of the padding
+    torch.testing.assert_close(exported.logits_of(image)[..., :10, :14], inside)
