@@ -68,11 +68,39 @@ def add_arguments(parser: Parser) -> None:
         action="store_true",
         help="leave out inputs whose outputs are there already, in --output or the newest predictions",
     )
+    add_many(parser)
     parser.add_argument("--no-legend", action="store_true", help="draw no legend in the overlays")
     parser.add_polygons()
     parser.add_prediction()
     parser.add_runs()
     parser.add_device()
+
+
+def add_many(parser: Parser) -> None:
+    """Add the options for many files."""
+    group = parser.add_argument_group("many files")
+    group.add_argument(
+        "--manifest",
+        metavar="NAME.jsonl|NAME.parquet",
+        help="folder or URL where each input is recorded once it is done. The same command, started any number of "
+        "times, on any machines that share it, does each input once; after a kill, start it again",
+    )
+    group.add_argument("--retry-failed", action="store_true", help="do inputs anew that the manifest lists as failed")
+    group.add_argument(
+        "--dry-run", action="store_true", help="count inputs, and tell from a sample how long they take; write nothing"
+    )
+    group.add_argument("--price", type=price, metavar="PER_HOUR", help="of a worker; --dry-run then tells the cost")
+
+
+def price(word: str) -> float:
+    """Parse an amount of money."""
+    try:
+        amount = float(word)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < float("inf"):
+        raise argparse.ArgumentTypeError(f"{quoted(word, 60)} is no price of an hour, such as 2.50")
+    return amount
 
 
 def kinds(word: str) -> tuple[str, ...]:
@@ -89,6 +117,11 @@ def kinds(word: str) -> tuple[str, ...]:
 
 
 def main(args: argparse.Namespace) -> int:
+    require_fit(args)
+    if args.manifest or args.dry_run:
+        from segdla.commands.predict_many import predict_many
+
+        return predict_many(args)
     with collecting_nothing():
         from segdla.machine import distributed
         from segdla.media.inputs import find_inputs
@@ -159,6 +192,18 @@ def classes_of(
     tells = len(inputs) <= _MOST_TOLD
     output = ClassOutput(folder, CLASS_KINDS, classifier.classes, trained.classes.palette, False, tells=tells)
     return trained, classifier.best, output
+
+
+def require_fit(args: argparse.Namespace) -> None:
+    """Raise UserError if an option needs another one, or excludes it."""
+    if args.manifest and not args.output:
+        raise UserError("--manifest needs --output: its workers write into one folder")
+    if args.manifest and args.skip_existing:
+        raise UserError("--manifest knows what is done; leave --skip-existing out")
+    if args.retry_failed and not args.manifest:
+        raise UserError("--retry-failed needs --manifest, which lists what failed")
+    if args.price is not None and not args.dry_run:
+        raise UserError("--price needs --dry-run, which tells the cost")
 
 
 def label_outputs(

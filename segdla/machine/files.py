@@ -28,13 +28,25 @@ CAN_LOCK = fcntl is not None
 """True if processes can lock files against each other here."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # answers of file systems without locks: some network shares
 _LONGEST_NAME = 255  # bytes, of common file systems
+_owner = ""  # of this process's partial files
 
 
-def partial_path(path: Path, suffix: str = "") -> Path:
-    """Return the name of a file while it is written: ``NAME.partial``, plus a suffix that tells its format."""
-    name = f"{path.name}.partial{suffix}"
+def own_partial_files(owner: str) -> None:
+    """Give this process's partial files names of their own, if another process may write the same files meanwhile."""
+    global _owner
+    _owner = owner
+
+
+def partial_path(path: Path, suffix: str = "", owner: str | None = None) -> Path:
+    """Return the name of a file while it is written: ``NAME.partial``, plus a suffix that tells its format.
+
+    ``owner`` is the process that writes it, if not this one; see ``own_partial_files``.
+    """
+    owner = _owner if owner is None else owner
+    end = f".partial{owner and '-'}{owner}{suffix}"
+    name = f"{path.name}{end}"
     if len(os.fsencode(name)) > _LONGEST_NAME:  # although the file's own name may fit
-        name = f"{hashlib.blake2b(os.fsencode(path.name)).hexdigest()}.partial{suffix}"
+        name = f"{hashlib.blake2b(os.fsencode(path.name), digest_size=32).hexdigest()}{end}"
     return path.with_name(name)
 
 
@@ -55,6 +67,20 @@ def require_text(path: Path, remedy: str) -> None:
 def put_in_place(temporary: Path, path: Path) -> None:
     """Rename a finished file or folder to its final name. Raises OSError if that fails."""
     temporary.replace(path)
+
+
+def put_in_free_place(temporary: Path, path: Path) -> bool:
+    """Give a finished file its final name, unless a file has it; return False then. Only one of several can succeed.
+
+    Raises OSError if that fails, as it does where files can't have two names.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
 
 
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object], *, durable: bool = False) -> None:
@@ -207,3 +233,18 @@ def take_lock(file: IO) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether another open file holds a lock of ``take_lock`` on this one; True if nobody can tell.
+
+    Raises OSError if the file can't be opened.
+    """
+    if not CAN_LOCK:
+        return True
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:  # locked, or a file system without locks
+            return True
+    return False

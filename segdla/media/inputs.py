@@ -38,19 +38,32 @@ def find_inputs(
 
     Raises UserError if a word names nothing, or the outputs of two files would have one name.
     """
-    is_output = cache(is_output)
     inputs: dict[tuple[str, bool], Input] = {}
-    for word in words:
-        for entry in _listed(lines) if word == "-" else _named(word, is_output):
-            other = inputs.setdefault((entry.name, entry.is_video), entry)
-            if Path(other.path) != Path(entry.path):
-                raise _same_name(other, entry)
-    if not inputs:
-        raise UserError("no paths on stdin; list one a line, as find does")
+    for entry in listed_inputs(words, lines, is_output):
+        other = inputs.setdefault((entry.name, entry.is_video), entry)
+        if Path(other.path) != Path(entry.path):
+            raise same_name(other, entry)
     return list(inputs.values())
 
 
-def _same_name(one: Input, two: Input) -> UserError:
+def listed_inputs(
+    words: Sequence[str], lines: Iterable[bytes] = (), is_output: Callable[[Path], bool] = lambda _: False
+) -> Iterator[Input]:
+    """Yield what ``find_inputs`` returns as it is found; two words may give one file twice, or two of one name.
+
+    Raises UserError if a word names nothing.
+    """
+    is_output = cache(is_output)
+    entry = None
+    for word in words:
+        for entry in _listed(lines) if word == "-" else _named(word, is_output):
+            yield entry
+    if entry is None:
+        raise UserError("no paths on stdin; list one a line, as find does")
+
+
+def same_name(one: Input, two: Input) -> UserError:
+    """Return the error of two inputs whose outputs would have one name."""
     first, second = Path(one.path), Path(two.path)
     output = f"{two.name}.{'mp4' if two.is_video else 'png'}"
     if first.with_suffix("") == second.with_suffix(""):

@@ -6,7 +6,7 @@ Polygons are in the files that their format has; ``label_outputs.py`` writes the
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -69,8 +69,11 @@ class Output:
         paths = {kind: self.folder / kind / f"{entry.name}{suffixes.get(kind, usual)}" for kind in self.kinds}
         return paths | (self.labels.paths(entry) if self.labels else {})
 
-    def require_no_overwriting(self, inputs: Sequence[Input]) -> None:
-        """Raise UserError if an output would overwrite an input or a folder with one, or the legend another file."""
+    def require_no_overwriting(self, inputs: Iterable[Input]) -> None:
+        """Raise UserError if an output would overwrite an input or a folder with one, or the legend another file.
+
+        ``inputs`` are gone through several times.
+        """
         if (self.folder / LEGEND).exists() and not is_output(self.folder / LEGEND):
             raise UserError(f"{self.folder / LEGEND} would be overwritten by the legend; choose another --output")
 

@@ -42,3 +42,11 @@ class PictureFolder:
                 put_in_place(self._partial, self._path)
         except OSError as error:
             raise UserError(f"cannot write {self._path}: {error.strerror}; choose another place") from error
+
+
+def sweep_partial(path: Path, owner: str) -> None:
+    """Remove what a dead process left of a file or folder half-written; see ``own_partial_files``."""
+    for partial in (partial_path(path, suffix, owner) for suffix in ("", path.suffix)):
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        partial.unlink(missing_ok=True)

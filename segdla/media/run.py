@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from itertools import chain, islice, repeat
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
 from segdla.data.images import decode_image, read_image
 from segdla.data.wide_samples import SampleRange
 from segdla.errors import UserError
+from segdla.machine.remote.object_store import object_state
 from segdla.machine.remote.remote_path import RemotePath, as_path, local_file, read_once
+from segdla.machine.remote.storage_errors import StorageError
 from segdla.machine.remote.urls import is_url
 from segdla.machine.threads import Background, ahead, usable_processors
 from segdla.media.inputs import Input
@@ -20,6 +25,31 @@ from segdla.media.video import VideoReader
 Predict = Callable[[np.ndarray], np.ndarray]  # from an image (H,W,3) uint8 to class ids (H,W) uint8, or what is written
 Tick = Callable[[int, int], None]
 _WAITING = 16  # threads, where they wait for storage and not for a processor
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an input went: the state of its file (None if unknown), the seconds it took, and the error if it failed."""
+
+    etag: str | None = None
+    seconds: float = 0.0  # to read, predict and write it, without the time that it waited
+    error: UserError | None = None
+
+
+Recorder = Callable[[Input, Outcome], None]
+
+
+class _Opened(NamedTuple):
+    content: np.ndarray | VideoReader | None  # None: its outputs are there already
+    outcome: Outcome
+
+    @property
+    def nbytes(self) -> int:
+        return getattr(self.content, "nbytes", 0)
+
+
+def _no_record(entry: Input, outcome: Outcome) -> None:
+    pass
 
 
 @dataclass
@@ -54,14 +84,16 @@ def predict_files(
     tick: Tick,
     skip_existing: bool = False,
     sample_range: SampleRange | None = None,
+    record: Recorder = _no_record,
 ) -> Tally:
     """Predict each input and write its outputs.
 
     If an input can't be read or predicted, ``complain`` is called with the error and the rest continues. ``tick(done,
     more)`` is called as images and frames are done; ``more`` is the number of a video's frames beyond the first.
-    ``sample_range`` is of images of more than 8 bits a sample.
+    ``sample_range`` is of images of more than 8 bits a sample. ``record`` is called for each input that is through,
+    after its outputs are in place; from several threads.
 
-    Raises UserError if an image's outputs can't be written.
+    Raises UserError if an image's outputs can't be written, and StorageError if a storage fails.
     """
     inputs = iter(inputs)
     first = [*islice(inputs, 1)]
@@ -69,38 +101,69 @@ def predict_files(
     contents = ahead(lambda entry: _open(entry, output, skip_existing, sample_range), inputs, threads, 2 * threads)
     with closing(contents), Background(threads, threads) as writing:
         for entry, future in contents:
-            class_ids = None
+            class_ids, outcome, began = None, Outcome(), perf_counter()
             try:
-                content = future.result()
+                content, outcome = future.result()
+                began = perf_counter()
                 if isinstance(content, VideoReader):
                     tally.frames += _predict_video(content, entry, predict, output, tick)
                 elif content is not None:
                     class_ids = predict(content)
+            except StorageError:
+                raise
             except UserError as error:
                 complain(error)
                 tally.failed += 1
+                record(entry, _longer(outcome, began, error))
             else:
                 tally.skipped += content is None
                 tally.done += content is not None
                 if isinstance(content, np.ndarray):
-                    writing.do(output.write, entry, content, class_ids)
+                    writing.do(_write, output, entry, content, class_ids, _longer(outcome, began), record)
+                else:
+                    record(entry, _longer(outcome, began))
             tick(1, 0)
     return tally
 
 
-def _open(
-    entry: Input, output: Output, skip_existing: bool, sample_range: SampleRange | None
-) -> np.ndarray | VideoReader | None:
-    """Return the image, the opened video, or None if its outputs are there already."""
+def _longer(outcome: Outcome, began: float, error: UserError | None = None) -> Outcome:
+    return replace(outcome, seconds=outcome.seconds + perf_counter() - began, error=error)
+
+
+def _write(
+    output: Output, entry: Input, image: np.ndarray, class_ids: np.ndarray, outcome: Outcome, record: Recorder
+) -> None:
+    began = perf_counter()
+    output.write(entry, image, class_ids)
+    record(entry, _longer(outcome, began))
+
+
+def _open(entry: Input, output: Output, skip_existing: bool, sample_range: SampleRange | None) -> _Opened:
+    """Return the image, the opened video, or nothing if its outputs are there already."""
+    began, path = perf_counter(), as_path(entry.path)
     if skip_existing and output.is_there(entry):
-        return None
-    path = as_path(entry.path)
+        return _Opened(None, Outcome())
+    etag = _etag(path)
     if not isinstance(path, RemotePath):
-        return VideoReader(path) if entry.is_video else read_image(path, sample_range)
+        content = VideoReader(path) if entry.is_video else read_image(path, sample_range)
+        return _Opened(content, _longer(Outcome(etag), began))
     try:
-        return VideoReader(local_file(path)) if entry.is_video else decode_image(path, read_once(path), sample_range)
+        content = VideoReader(local_file(path)) if entry.is_video else decode_image(path, read_once(path), sample_range)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+    return _Opened(content, _longer(Outcome(etag), began))
+
+
+def _etag(path: Path) -> str | None:
+    """Return what changes when a file does: an object's ETag, or size and time; None if it can't be asked for."""
+    try:
+        if isinstance(path, RemotePath):
+            state = object_state(str(path))
+            return state and state.tag
+        file = path.stat()
+    except (OSError, ValueError):  # the reader says so
+        return None
+    return f"{file.st_size:x}-{file.st_mtime_ns:x}"
 
 
 def _predict_video(video: VideoReader, entry: Input, predict: Predict, output: Output, tick: Tick) -> int:

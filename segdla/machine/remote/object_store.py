@@ -115,6 +115,19 @@ def write_object(url: str, content: bytes) -> None:
     _answered("write", url, write)
 
 
+def create_object(url: str, content: bytes) -> bool:
+    """Write a new object; return False if there is one already. Only one of several writers can succeed."""
+
+    def create(system: Any, path: str) -> bool:
+        try:
+            system.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    return _answered("write", url, create)
+
+
 def remove_object(url: str) -> None:
     """Remove an object; nothing happens if there is none."""
     with suppress(FileNotFoundError):
