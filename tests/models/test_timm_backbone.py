@@ -1,4 +1,4 @@
-"""Backbones of timm: of three families a step, odd sizes, folding and export; and those that can't be used."""
+"""Backbones of timm: of four families a step, odd sizes, folding and export; and those that can't be used."""
 
 import copy
 import sys
@@ -26,13 +26,18 @@ from segdla.training.from_config import parameter_groups
 
 timm = pytest.importorskip("timm", reason='backbones of timm take an extra: pip install "segdla[timm]"')
 
-FAMILIES = ("test_resnet", "test_efficientnet", "test_convnext")
+FAMILIES = ("test_resnet", "test_efficientnet", "test_convnext", "mobilenetv4_conv_small")
 SWIN = "swin_tiny_patch4_window7_224"
+# Networks of use, one a family: what takes seconds each is tested on small ones, and on these by pytest -m slow.
+LARGE = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("resnet18", "mobilenetv4_conv_small", "convnext_atto", "tf_efficientnet_lite0", SWIN)
+]
 
 
 @pytest.fixture(scope="session")
 def networks():
-    """A network over the smallest backbone of each family, with statistics that are no identity."""
+    """A network over a small backbone of each family, with statistics that are no identity."""
     torch.manual_seed(0)
     made = {name: create_model(f"timm/{name}", 3, output_stride=4).eval() for name in FAMILIES}
     for network in made.values():
@@ -95,7 +100,7 @@ def test_modules_that_are_called_in_another_order_are_not_folded(networks):
     assert isinstance(network[0].body.bn, nn.BatchNorm2d)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", FAMILIES[:3])
 def test_one_graph_serves_all_sizes(networks, name):
     """The graph is what every format is made from; ONNX's own step takes seconds, and is tested on one family."""
     graph = Graph(networks[name])
@@ -107,10 +112,11 @@ def test_one_graph_serves_all_sizes(networks, name):
         assert torch.equal(class_ids, expected_ids)
 
 
-def test_onnx_computes_the_same(tmp_path):
+@pytest.mark.parametrize("name", ["test_resnet", *LARGE[:3]])
+def test_onnx_computes_the_same(name, tmp_path):
     for package in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(package)
-    network = create_model("timm/test_resnet", 3, output_stride=8).eval()
+    network = create_model(f"timm/{name}", 3, output_stride=8).eval()
     path = tmp_path / "network.onnx"
     write_file(network, Card({}, Classes(("a", "b", "c"), ((0, 0, 0),) * 3)), path, "onnx")
     exported = open_file(path, torch.device("cpu"))
@@ -201,9 +207,10 @@ def test_timm_missing_or_broken_leaves_the_rest_alone(breakage, monkeypatch):
     assert create_model("dla46_c", 3, output_stride=8).output_stride == 8
 
 
-def test_a_run_is_resumed_to_the_same_bits(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["test_efficientnet", *LARGE])
+def test_a_run_is_resumed_to_the_same_bits(name, tmp_path, monkeypatch):
     monkeypatch.setattr("segdla.training.log.curves", lambda _: torch.zeros(8, 8, 3, dtype=torch.uint8).numpy())
-    config = yaml.safe_load(TINY) | {"model": {"backbone": "timm/test_efficientnet", "output_stride": 4}}
+    config = yaml.safe_load(TINY) | {"model": {"backbone": f"timm/{name}", "output_stride": 4}}
     config = parse(config, {"train.epochs": 2, "train.eval_every": 1, "train.backbone_lr": 0.5})
     half = segdla.train(config, {"train.epochs": 1, "train.schedule": "step", "train.milestones": [9]}, runs=tmp_path)
     once = segdla.train(config, {"train.schedule": "step", "train.milestones": [9]}, runs=tmp_path, name="once")
