@@ -199,8 +199,9 @@ def draw_curves(figure: "Figure", records: Sequence[Mapping[str, Any]], color: s
 
     Of many points, about 600 are drawn, evenly spaced: more can't be told apart.
     """
-    labels_images = any("top1" in record for record in records)
-    score = {"top1": "top-1 %"} if labels_images else {"mean_iou": "mIoU %"}
+    measures = {"top1": "top-1 %", "correlation": "correlation %", "mean_iou": "mIoU %"}
+    measure = next((key for key in measures if any(key in record for record in records)), "mean_iou")
+    score = {measure: measures[measure]}
     titles = {"loss": "training loss", "lr": "learning rate"} | score
     for axis, (key, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         points = [(record["step"], record[key]) for record in records if key in record]

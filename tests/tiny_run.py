@@ -11,6 +11,7 @@ from segdla.checkpoints.checkpoint import Card, read_checkpoint, write_checkpoin
 from segdla.config import parse
 from segdla.data.loader import Batch
 from segdla.data.source import Classes
+from segdla.evaluation.set_counts import counts_of
 from segdla.inference.score_maps import classify
 from segdla.models.dlaseg import DLASeg
 from segdla.models.from_config import build_network
@@ -162,7 +163,10 @@ def train_tiny(folder, training, num_steps=8, source=None, loss=cross_entropy, *
     plan = {"num_steps": num_steps, "steps_per_epoch": 3, "report_every": 2, **changes}
     plan = Plan(folder, CPU, **plan)
     validation = loop.Validation(
-        Images(list(batches(2))), lambda images: classify(training.candidate(images)), Card({}, CLASSES)
+        Images(list(batches(2))),
+        lambda images: classify(training.candidate(images)),
+        Card({}, CLASSES),
+        lambda: counts_of(CLASSES),
     )
     with RunLog(folder, CLASSES, training.step, training.evaluated, num_steps) as log:
         stopped_by = loop.train(

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from segdla.data.source import Classes
 from segdla.errors import UserError
+from segdla.evaluation.criterion import AnyScores
+from segdla.evaluation.feature_scores import FeatureScores
 from segdla.evaluation.scores import Scores
 from segdla.evaluation.top_scores import TopScores
 from segdla.machine.files import to_json, write_whole
@@ -38,7 +40,7 @@ class Card:
 
     config: Mapping[str, Any]
     classes: Classes
-    scores: Scores | TopScores | None = None
+    scores: AnyScores | None = None
     step: int = 0
     version: str = ""
     trained_on_val: bool = False
@@ -71,7 +73,8 @@ class Card:
             values = _of_type(json.loads(text), dict)
             scores = dict(values.get("scores") or {})
             split = str(scores.get("split", ""))
-            kind = TopScores if "top1" in scores else Scores
+            others: dict[str, type[TopScores | FeatureScores]] = {"top1": TopScores, "correlation": FeatureScores}
+            kind = next((other for key, other in others.items() if key in scores), Scores)
             return cls(
                 config=_of_type(values["config"], dict),
                 classes=_classes(values),

@@ -13,6 +13,8 @@ from segdla.machine.signals import exit_status
 from segdla.machine.terminal import console, say, show
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from segdla.training.run import Run
 
 DESCRIPTION = """Train a network and keep everything about it in a run folder.
@@ -32,19 +34,20 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--resume", type=Path, metavar="RUN", help="resume this run, under its own config")
 
 
-def main(args: argparse.Namespace) -> int:
+def main(args: argparse.Namespace, begin: "Callable[[argparse.Namespace], Run] | None" = None) -> int:
     """Train, print the scores, and return the exit status.
 
-    Of a run that a signal stopped it is 75 if the signal was SIGTERM or SIGUSR1, else 130.
+    Of a run that a signal stopped it is 75 if the signal was SIGTERM or SIGUSR1, else 130. ``begin`` opens the run in
+    place of ``open_or_resume``.
     """
     with collecting_nothing():
         from segdla.machine import distributed
 
     with distributed.process_group():
         console.quiet = not distributed.is_main()
-        if args.find_lr:
+        if args.find_lr and begin is None:
             return propose_lr(args)
-        run = open_or_resume(args)
+        run = (begin or open_or_resume)(args)
         if distributed.is_main():
             conclude(run)
     return 0 if run.finished else exit_status(run.stopped_by)
@@ -112,6 +115,10 @@ def conclude(run: "Run") -> None:
     if isinstance(card.scores, Scores):
         show(score_table(card.scores))
     write_json(unused(run.folder / "scores.json"), {**card.scores.as_dict(), "trained_on": card.trained_on_val})
+    if card.classes.of_nothing:
+        weights = f"model.backbone={card.config['model']['backbone']} model.weights={run.folder}"
+        say(f"{card.scores.line}\nlook at {run.folder}/curves.png\nnext: segdla train CONFIG {weights}")
+        return
     words = ["segdla test", str(run.folder), *["--multiscale"] * (not card.classes.whole_images)]
     words += ["--split test"] * card.trained_on_val
     say(

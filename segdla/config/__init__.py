@@ -16,11 +16,12 @@ from segdla.config.data import (
     ScenesConfig,
 )
 from segdla.config.evaluation import EvalConfig
-from segdla.config.image_folders import ImageFolderConfig
+from segdla.config.image_folders import ImageFolderConfig, ImagesConfig, WholeImagesConfig
 from segdla.config.load import dump, find_config, load_config, parse, parse_overrides, parse_yaml, schema
 from segdla.config.loss import LossConfig
 from segdla.config.model import IMAGENET, TIMM, HeadName, ModelConfig
-from segdla.config.sections import Config, TrainConfig
+from segdla.config.sections import Config
+from segdla.config.training import TrainConfig
 
 __all__ = [
     "IMAGENET",
@@ -36,11 +37,13 @@ __all__ = [
     "FolderConfig",
     "HeadName",
     "ImageFolderConfig",
+    "ImagesConfig",
     "LossConfig",
     "MasksConfig",
     "ModelConfig",
     "ScenesConfig",
     "TrainConfig",
+    "WholeImagesConfig",
     "dump",
     "find_config",
     "load_config",

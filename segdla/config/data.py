@@ -74,7 +74,7 @@ class DataConfig(Section):
 
 
 class MasksConfig(DataConfig):
-    """Keys of every data set with masks: all but `image_folder`."""
+    """Keys of every data set with masks: all but `image_folder` and `images`."""
 
     augment: AugmentConfig = AugmentConfig()
     """Random changes of the training images."""
@@ -99,7 +99,7 @@ class ScenesConfig(MasksConfig):
 
 
 class FilesConfig(MasksConfig):
-    """Keys of every data set of image and mask files: all but `scenes` and `image_folder`."""
+    """Keys of every data set of image and mask files: all but `scenes`, `image_folder` and `images`."""
 
     cache: Literal["none", "ram", "disk"] = "none"
     """Decode each file once and keep its bytes: in memory while training lasts, or on disk for later runs too."""

@@ -1,4 +1,4 @@
-"""The section ``data`` of images that are labelled as a whole, for classification."""
+"""The sections ``data`` of images without masks: labelled as a whole, for classification, or not at all."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -11,7 +11,7 @@ AspectRatio = Annotated[float, Field(ge=0.01, le=100)]
 
 
 class WholeImageAugmentConfig(Section):
-    """Random changes of the training images of `image_folder`. Validation images are never changed."""
+    """Random changes of the training images of `image_folder` and `images`. Validation images are never changed."""
 
     area: tuple[PositiveFraction, PositiveFraction] = (0.08, 1.0)
     """Smallest and largest share of an image's area that is cut out and scaled to data.crop."""
@@ -33,20 +33,9 @@ class WholeImageAugmentConfig(Section):
         return self
 
 
-class ImageFolderConfig(DataConfig):
-    """Images in a folder for each class, of which each has one label as a whole: a network is pretrained on them."""
+class WholeImagesConfig(DataConfig):
+    """Keys of `image_folder` and `images`."""
 
-    dataset: Literal["image_folder"]
-    """Chooses this data set."""
-    root: PathText
-    """Folder that holds the folders of the splits."""
-    train: PathText = "train"
-    """Folder of class folders to train on, from root: train/tabby/any_name.jpg. Folders inside them are searched too.
-    The classes are their names, in alphabetical order."""
-    val: PathText = "val"
-    """Folder of the same class folders, to validate on."""
-    test: PathText | None = None
-    """Folder of the same class folders, to test on."""
     crop: Size = (224, 224)
     """Size of the images that the network sees, in training and evaluation: [height, width]."""
     resize: Side = 256
@@ -64,3 +53,30 @@ class ImageFolderConfig(DataConfig):
                 "raise resize, or lower crop"
             )
         return self
+
+
+class ImagesConfig(WholeImagesConfig):
+    """Images without any label, from which a backbone learns the features of train.teacher."""
+
+    dataset: Literal["images"]
+    """Chooses this data set."""
+    images: PathText
+    """Folder or archive of images; folders inside it are searched too."""
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    """Share of the images to validate on, evenly spaced among them: one at least."""
+
+
+class ImageFolderConfig(WholeImagesConfig):
+    """Images in a folder for each class, of which each has one label as a whole: a network is pretrained on them."""
+
+    dataset: Literal["image_folder"]
+    """Chooses this data set."""
+    root: PathText
+    """Folder that holds the folders of the splits."""
+    train: PathText = "train"
+    """Folder of class folders to train on, from root: train/tabby/any_name.jpg. Folders inside them are searched too.
+    The classes are their names, in alphabetical order."""
+    val: PathText = "val"
+    """Folder of the same class folders, to validate on."""
+    test: PathText | None = None
+    """Folder of the same class folders, to test on."""

@@ -19,7 +19,7 @@ from segdla.config.data import (
 )
 from segdla.config.distill import DistillConfig
 from segdla.config.evaluation import EvalConfig
-from segdla.config.image_folders import ImageFolderConfig, WholeImageAugmentConfig
+from segdla.config.image_folders import ImageFolderConfig, ImagesConfig, WholeImageAugmentConfig, WholeImagesConfig
 from segdla.config.loss import LossConfig
 from segdla.config.model import ModelConfig
 from segdla.config.public_sets import (
@@ -31,7 +31,7 @@ from segdla.config.public_sets import (
     VOC2012Config,
 )
 from segdla.config.section import Section
-from segdla.config.sections import TrainConfig
+from segdla.config.training import TrainConfig
 
 COMMAND = "python -m segdla.config --markdown > docs/config.md"
 _INTRODUCTION = f"""# Every key of the config
@@ -64,8 +64,10 @@ _SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("data: annotations", AnnotationsConfig),
     ("data: annotations: train, val, test", AnnotationSplit),
     ("data.augment", AugmentConfig),
+    ("data: whole images", WholeImagesConfig),
     ("data: image_folder", ImageFolderConfig),
-    ("data.augment of image_folder", WholeImageAugmentConfig),
+    ("data: images", ImagesConfig),
+    ("data.augment of whole images", WholeImageAugmentConfig),
     ("model", ModelConfig),
     ("loss", LossConfig),
     ("train", TrainConfig),

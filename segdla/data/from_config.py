@@ -18,8 +18,8 @@ from segdla.config import (
     Config,
     FilesConfig,
     FolderConfig,
-    ImageFolderConfig,
     ScenesConfig,
+    WholeImagesConfig,
 )
 from segdla.data.ade20k import ade20k
 from segdla.data.annotations import annotations
@@ -39,7 +39,7 @@ from segdla.data.scenes import Scenes
 from segdla.data.source import Source
 from segdla.data.transforms import TrainingTransform
 from segdla.data.voc2012 import voc2012
-from segdla.data.whole_images.from_config import evaluation_crop, open_image_folder, random_crop
+from segdla.data.whole_images.from_config import evaluation_crop, open_image_folder, open_images, random_crop
 from segdla.errors import UserError
 from segdla.machine import distributed
 from segdla.machine.cache_folder import cache_folder
@@ -116,6 +116,7 @@ DATASETS: dict[str, Callable[[Any, str], Source]] = {
     "folder": _folder,
     "annotations": _annotations,
     "image_folder": open_image_folder,
+    "images": open_images,
 }
 """Functions of the config's data section and a split (train, val, test), by ``data.dataset``."""
 
@@ -189,7 +190,7 @@ def training_transform(config: Config, num_values: int) -> Transform:
 
     Raises UserError if one of ``data.augment.transforms`` is wrong.
     """
-    if isinstance(config.data, ImageFolderConfig):
+    if isinstance(config.data, WholeImagesConfig):
         return random_crop(config.data)
     augment = config.data.augment
     return TrainingTransform(
@@ -210,7 +211,7 @@ def training_samples(config: Config, source: Source, transform: Transform) -> Se
     Raises UserError if a pair can't be read or a transform can't be applied.
     """
     may_skip = config.data.unreadable == "skip"
-    paste = 0.0 if isinstance(config.data, ImageFolderConfig) else config.data.augment.paste
+    paste = 0.0 if isinstance(config.data, WholeImagesConfig) else config.data.augment.paste
     if may_skip and isinstance(config.data, FilesConfig) and config.data.cache != "none" and distributed.is_main():
         say("data.unreadable is skip, so training reads the files themselves: data.cache is for validation")
     dataset = SegmentationDataset(

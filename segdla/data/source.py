@@ -16,6 +16,7 @@ from segdla.data.wide_samples import SampleRange
 from segdla.errors import UserError
 
 MOST_OVERLAPPING = 7  # the bits of a byte, but for one: all eight would be the ignored value
+FEATURES_ALONE = "has learned a teacher's features alone, and knows no classes"
 NO_LABEL = -1
 """The id of an image of no class: a byte's 255 may be a class, as ImageNet has a thousand."""
 
@@ -60,7 +61,14 @@ class Classes:
     @property
     def measure(self) -> str:
         """The name of the score by which weights are chosen."""
+        if self.of_nothing:
+            return "correlation"
         return "top-1" if self.whole_images else "mIoU"
+
+    @property
+    def of_nothing(self) -> bool:
+        """True if images have no labels at all, and a teacher's features are all that is learned."""
+        return self.whole_images and len(self) == 1
 
     def target_size(self, crop: tuple[int, int]) -> tuple[int, int]:
         """Return the (height, width) of the target of a crop."""
@@ -91,6 +99,8 @@ class Classes:
 
     def require_masks(self, path: Path, purpose: str) -> None:
         """Raise UserError if these classes, of the network at ``path``, are of whole images."""
+        if self.of_nothing:
+            raise UserError(f"{path} {FEATURES_ALONE}; start from it: segdla train CONFIG model.weights={path}")
         if self.whole_images:
             raise UserError(
                 f"{path} labels whole images, and {purpose} is for masks; segdla test scores it, segdla predict uses "

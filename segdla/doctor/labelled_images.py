@@ -60,7 +60,7 @@ def _look(source: Source, key: tuple[str, int]) -> _Look:
         finding = Finding("nearly constant image", split, f"{name}: all of its pixels are about {color}")
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
     size = f"{image.shape[0]} x {image.shape[1]}"
-    return _Look(key, finding, size, int(target[0, 0]), np.stack([mean, std**2 + mean**2]), digest)
+    return _Look(key, finding, size, max(0, int(target[0, 0])), np.stack([mean, std**2 + mean**2]), digest)
 
 
 def _duplicates(sources: Mapping[str, Source], looks: Sequence[_Look]) -> list[Finding]:

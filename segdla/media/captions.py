@@ -23,7 +23,7 @@ def labelled_grid(samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], 
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         ids = (int(np.ravel(array)[0]) for array in (target, prediction))
         truth, seen = (names[i] if 0 <= i < len(names) else "?" for i in ids)
-        columns.append(with_lines(image, [f"is {truth}", f"seen {seen}"]))
+        columns.append(with_lines(image, [f"is {truth}", f"seen {seen}"]) if len(names) > 1 else image)
     height = max(column.shape[0] for column in columns)
     columns = [cv2.copyMakeBorder(c, height - len(c), 0, 0, 4, cv2.BORDER_CONSTANT, value=_WHITE) for c in columns]
     return np.hstack(columns)

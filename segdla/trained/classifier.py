@@ -13,6 +13,7 @@ from segdla.checkpoints.checkpoint import read_card
 from segdla.checkpoints.find import find_checkpoint
 from segdla.data.from_config import open_split, whole_images
 from segdla.data.images import as_rgb
+from segdla.data.source import FEATURES_ALONE
 from segdla.data.whole_images.from_config import evaluation_crop
 from segdla.errors import UserError
 from segdla.evaluation.count import count_batches
@@ -112,4 +113,6 @@ def load_classifier(
     trained = open_trained(checkpoint, device, Path(runs), overrides, **options)
     if not trained.classes.whole_images:
         raise UserError(f"{trained.path} labels pixels, not whole images; load it with segdla.load")
+    if trained.classes.of_nothing:
+        raise UserError(f"{trained.path} {FEATURES_ALONE}; it is a model.weights to start from")
     return Classifier(trained)

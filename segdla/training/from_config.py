@@ -74,6 +74,8 @@ def build_loss(
     """
     weights = weigh_classes(config.class_weights, source, may_skip=may_skip)
     tensor = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
+    if source.classes.of_nothing:
+        return Objective([(0.0, lambda logits, targets: logits.sum())], None, NO_LABEL)
     if source.classes.whole_images:
         smoothing = config.label_smoothing
         loss = partial(losses.cross_entropy, weights=tensor, label_smoothing=smoothing, ignore_index=NO_LABEL)
@@ -224,7 +226,7 @@ def summary(config: Config, own: Own, data: Data, plan: Plan, training: Training
     doctor = " (segdla check CONFIG examines them all)" if own.source is None else ""
     parts = distributed.world_size() * t.accumulate
     lines = [
-        f"{network}, {len(classes)} classes: {parameters / 1e6:.2f} M parameters, "
+        f"{network}, {'no' if classes.of_nothing else len(classes)} classes: {parameters / 1e6:.2f} M parameters, "
         f"{count_macs(training.network, height, width) / 1e9:.2f} GMAC for a crop of {height}x{width}",
         f"{distributed.world_size()} x {device_name(plan.device)}, {', '.join(forms)}",
         f"{images}: {len(data.training)} images to train on, {len(data.validation)} {validates}{doctor}",

@@ -14,8 +14,7 @@ from segdla.data.image_writer import write_image
 from segdla.data.labels import IGNORE_INDEX
 from segdla.data.source import Classes
 from segdla.errors import UserError
-from segdla.evaluation.scores import Scores
-from segdla.evaluation.top_scores import TopScores
+from segdla.evaluation.criterion import AnyScores
 from segdla.machine.files import require_text, to_json, write_text
 from segdla.machine.terminal import SECONDS_BETWEEN_LINES, console, duration, say
 from segdla.media.captions import labelled_grid
@@ -25,7 +24,7 @@ from segdla.training.meter import Reading
 from segdla.visualize import curves, sample_grid
 
 _LARGEST = 1e15  # of a number in a record
-_MEASURES = ("mean_iou", "top1")  # keys of the records of an evaluation
+_MEASURES = ("mean_iou", "top1", "correlation")  # keys of the records of an evaluation
 
 
 class RunLog:
@@ -107,7 +106,7 @@ class RunLog:
         self,
         step: int,
         epoch: int,
-        scores: Scores | TopScores,
+        scores: AnyScores,
         best: bool,
         samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     ) -> None:

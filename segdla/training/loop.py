@@ -15,9 +15,8 @@ from segdla.checkpoints.checkpoint import BEST, Card, write_checkpoint
 from segdla.data.loader import Batch
 from segdla.errors import UserError
 from segdla.evaluation.count import count_batches
+from segdla.evaluation.criterion import Counts
 from segdla.evaluation.evaluator import Prediction
-from segdla.evaluation.set_counts import counts_of
-from segdla.evaluation.top_scores import TopCounts
 from segdla.machine import distributed
 from segdla.machine.terminal import say
 from segdla.training.log import RunLog
@@ -41,11 +40,12 @@ class Images(Protocol):
 
 
 class Validation(NamedTuple):
-    """Whole images to score, a function to their class ids, and the card of the weights to keep."""
+    """Whole images to score, a function to their class ids, the card of the weights to keep, and what is counted."""
 
     images: Images
     class_ids: Callable[[Tensor], Tensor]  # (B,3,H,W) uint8 to those of a ``Prediction``, by ``training.candidate``
     card: Card
+    counts: Callable[[], Counts]  # a new one for each evaluation
 
 
 def train(
@@ -202,7 +202,7 @@ def validate(
 
     Raises UserError if they have no labelled pixel, which the few images of a rehearsal need not have.
     """
-    images, class_ids, card = validation
+    images, class_ids, card, _ = validation
     samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     num_seen = 0
 
@@ -219,7 +219,7 @@ def validate(
     search_fastest(False)
     distributed.share_buffers(network)
     classes = card.classes
-    counts = TopCounts(plan.device) if classes.whole_images else counts_of(classes, plan.device)
+    counts = validation.counts()
     keep_samples = sample if log is not None else None
     until_signal = takewhile(lambda _: not stop.requested, images)
     count_batches(lambda batch: Prediction(class_ids(batch)), until_signal, [counts], plan.device, keep_samples)

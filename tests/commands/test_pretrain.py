@@ -46,5 +46,11 @@ def test_it_is_scored_used_and_refused_where_masks_are_meant(run, tool, fails, c
         assert "onnx is for networks for masks" in fails("benchmark", run, "--backends", "onnx")
 
 
+def test_a_teacher_takes_images_and_no_config(fails):
+    for words in (["--teacher", "timm/x"], ["--images", "x"], ["--teacher", "x", "--images", "x", "quickstart"]):
+        assert "--teacher NAME and --images DIR go together, without CONFIG" in fails("pretrain", *words)
+    assert "no directory" in fails("pretrain", "--teacher", "x", "--images", "nowhere", "train.epochs=1")
+
+
 def test_masks_are_refused(fails):
     assert "quickstart has masks (data.dataset scenes)" in fails("pretrain", "quickstart")

@@ -54,7 +54,8 @@ def _opened(name: str, config: Config, classes: Classes, machine: Machine, run: 
     if name.startswith(TIMM):
         network, logits = pretrained_backbone(section_of_backbone(name)), 0.0
     else:
-        logits = 1.0 if distill.logits is None else distill.logits
+        usual = 0.0 if classes.of_nothing else 1.0
+        logits = usual if distill.logits is None else distill.logits
         network = _trained(path, config, classes if logits else None, machine)
     network = network.to(machine.device).to(memory_format=layout).eval().requires_grad_(False)
     network = for_prediction(network, machine.device, machine.precision)

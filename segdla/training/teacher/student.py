@@ -84,6 +84,12 @@ class Student(nn.Module):
             lesson = lesson + self.teacher.logits * self._divergence(logits, teacher_logits, (height, width))
         return at_image_size(logits, self.network.output_stride, (height, width)), lesson
 
+    def correlation(self, network: DLASeg, images: Tensor) -> Tensor:
+        """Return the correlation with the teacher's maps of those of a network like the student's: a mean."""
+        teacher_maps, _ = self.teacher.answer(images)
+        height, width = images.shape[-2:]
+        return 1 - self._decorrelation(network.maps(images), teacher_maps, (height, width))
+
     def _decorrelation(self, maps: Sequence[Tensor], teacher_maps: Sequence[Tensor], size: Size) -> Tensor:
         """Return the mean over the common strides; each network pads images in its own way, so padding is left out."""
         ours = dict(zip(self.network.backbone.strides, maps, strict=True))
