@@ -9,12 +9,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdla.errors import UserError, one_line, quoted
 from segdla.models.efficientnet_names import with_timm_names
 
 _NEAREST = 3  # names in a message
+
+
+class EvenSameConv(nn.Conv2d):
+    """TensorFlow's padding, of maps whose sides are multiples of the stride: it is then the same for all sizes.
+
+    timm's ``Conv2dSame`` computes it from the sizes, which keeps torch.export busy for minutes when they are symbols.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        pads: list[int] = []  # left, right, top, bottom
+        for kernel, stride, dilation in zip(
+            reversed(self.kernel_size), reversed(self.stride), reversed(self.dilation), strict=True
+        ):
+            total = max(dilation * (kernel - 1) + 1 - stride, 0)
+            pads += total // 2, total - total // 2
+        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 class TimmBackbone(nn.Module):
@@ -31,6 +48,9 @@ class TimmBackbone(nn.Module):
         self.name = name
         self.mean, self.std = tuple(cfg.mean), tuple(cfg.std)
         self.body = _features(name)
+        for module in self.body.modules():
+            if type(module) is library().layers.Conv2dSame:
+                module.__class__ = EvenSameConv
         self.channels = tuple(self.body.feature_info.channels())
         self.strides = tuple(self.body.feature_info.reduction())
         self.channels_are_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
