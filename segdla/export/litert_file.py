@@ -64,7 +64,7 @@ def _constants_kept() -> Iterator[None]:
     """Keep the constants that litert-torch makes alive until it is done.
 
     litert-torch 0.10 knows a constant by its address, and frees copies that it makes: the next one at the same address
-    is then taken for the first. Without this, 4 of 10 weights of a DLA-46-C are another layer's.
+    is then taken for the first. Without this, layers of a DLA-46-C have the weights of others, and wrong logits.
     """
     from litert_torch.backend import inline_consts
 
