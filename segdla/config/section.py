@@ -43,7 +43,14 @@ def _without_credentials(path: str) -> str:
     return path
 
 
+def _require_url(text: str) -> str:
+    if "://" not in text:
+        raise ValueError(f"{quoted(text)} is no URL; write one such as s3://BUCKET/RUNS, or copy the folder yourself")
+    return text
+
+
 PathText = Annotated[str, AfterValidator(_without_nul), AfterValidator(_without_credentials)]
+UrlText = Annotated[PathText, AfterValidator(_require_url)]
 
 
 class Section(BaseModel):

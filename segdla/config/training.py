@@ -16,6 +16,7 @@ from segdla.config.section import (
     PositiveCount,
     PositiveFraction,
     Section,
+    UrlText,
 )
 
 
@@ -97,6 +98,8 @@ class TrainConfig(Section):
     logger: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ("tensorboard",)
     """Where numbers and pictures go besides the run's own files. All but tensorboard are extras, as in pip install
     "segdla[wandb]". One that fails or is offline stops no run."""
+    upload: UrlText | None = None
+    """URL of a folder that the run's folder is copied into (s3://BUCKET/RUNS), after each evaluation and at the end."""
     save_every: PositiveCount = 500
     """Number of steps between savings of the state that --resume starts from. It is saved at each evaluation and stop
     too."""

@@ -167,7 +167,7 @@ def build_log(config: Config, classes: Classes, plan: Plan, training: Training) 
     advice = remedy_of_length(plan.run, t.length, config.data.crop, config.model.backbone) if may_be_long else ""
     forecast = Forecast(training.step, plan.num_steps, plan.eval_every * plan.steps_per_epoch, advice)
     steps = training.step, training.evaluated, plan.num_steps
-    return RunLog(plan.run, classes, *steps, forecast, t.logger, config.model_dump(mode="json"))
+    return RunLog(plan.run, classes, *steps, forecast, t.logger, config.model_dump(mode="json"), t.upload)
 
 
 def stream_of(config: Config, source: Source, model: nn.Module) -> dict[str, Any]:

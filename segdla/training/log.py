@@ -21,6 +21,8 @@ from segdla.media.captions import labelled_grid
 from segdla.training.forecast import Forecast
 from segdla.training.loggers import Loggers
 from segdla.training.meter import Reading
+from segdla.training.run_folder import CONFIG
+from segdla.training.upload import Upload
 from segdla.visualize import curves, sample_grid
 
 _LARGEST = 1e15  # of a number in a record
@@ -32,7 +34,7 @@ class RunLog:
 
     first_step: the steps that are done. evaluated: the step of the last evaluation. Records beyond them, which a killed
     run leaves, are dropped, because they will come again. forecast: tells how long the run takes. loggers: where else
-    numbers and pictures go, with the ``settings`` of the run.
+    numbers and pictures go, with the ``settings`` of the run. upload: URL of a folder that the run is copied into.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class RunLog:
         forecast: Forecast | None = None,
         loggers: Sequence[str] = ("tensorboard",),
         settings: Mapping[str, Any] | None = None,
+        upload: str | None = None,
     ):
         require_text(folder, "rename the run")
         self.folder = folder
@@ -66,6 +69,8 @@ class RunLog:
         write_text(self.metrics, "".join(json.dumps(to_json(record)) + "\n" for record in self.records))
         with self._answering_disk():
             self.loggers = Loggers(loggers, folder, settings or {}, first_step)
+        self.upload = None if upload is None else Upload(folder, upload, CONFIG)
+        self._was_evaluated = False
         self.bar = Progress(
             MofNCompleteColumn(), BarColumn(None), TextColumn("{task.fields[status]}"),
             TextColumn("left"), TimeRemainingColumn(),
@@ -83,9 +88,14 @@ class RunLog:
         self.bar.stop()
         with suppress(UserError) if error else nullcontext(), self._answering_disk():
             self.loggers.close()
+        if self.upload:
+            self.upload.finish()
 
     def advance(self, step: int) -> None:
         """Move the progress bar, and tell once how long the run will take."""
+        if self.upload and self._was_evaluated:  # and now the state is being saved, too
+            self.upload.ask()
+        self._was_evaluated = False
         self.bar.update(self.task, completed=step)
         if self.forecast and (text := self.forecast.step_done(step, time.monotonic())):
             say(text)
@@ -111,6 +121,7 @@ class RunLog:
         samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     ) -> None:
         """Report the scores of an evaluation, and (image, target, prediction) of a few of its images."""
+        self._was_evaluated = True
         self._record(step, epoch=epoch, **{k: v for k, v in scores.as_dict().items() if k not in ("split", "protocol")})
         if self.classes.whole_images:
             grid = labelled_grid(samples, self.classes.names)

@@ -2,7 +2,7 @@
 
 ``python bucket.py SECONDS`` prints its address, and adds so much latency to each request. Its moods are objects of the
 bucket ``moods``: ``refuse`` (a prefix of paths that answer 403), ``expire`` (the number of further requests before
-tokens expire), ``read-only`` (a bucket that takes no writes).
+tokens expire), ``read-only`` (a bucket that takes no writes), ``many`` (the number of keys that are listed).
 """
 
 import os
@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from urllib.parse import parse_qs
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIAlocal0815",
@@ -37,6 +38,10 @@ class Moody:
             start("200 OK", [("Content-Length", "0")])
             return [b""]
         time.sleep(self.latency)
+        if self.moods.get("many") and "list-type=2" in environ["QUERY_STRING"]:  # moto takes minutes to list so many
+            body = page(environ["QUERY_STRING"], int(self.moods["many"])).encode()
+            start("200 OK", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+            return [body]
         if error := self.error(path, method):
             body = _ERROR.format(code=error[0], text=error[1]).encode()
             start("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
@@ -55,6 +60,18 @@ class Moody:
                     self.moods["expire"] = "0"
                     return "ExpiredToken", "The provided token has expired."
         return None
+
+
+def page(query, number):
+    """A thousand of so many keys, from the continuation token on."""
+    asked = {name: values[0] for name, values in parse_qs(query).items()}
+    first, prefix = int(asked.get("continuation-token", 0)), asked.get("prefix", "")
+    last = min(first + 1000, number)
+    entry = "<Contents><Key>{}{:06}.png</Key><Size>7</Size><ETag>&quot;{:032x}&quot;</ETag></Contents>"
+    entries = "".join(entry.format(prefix, i, i) for i in range(first, last))
+    more = f"<NextContinuationToken>{last}</NextContinuationToken>" if last < number else ""
+    truncated = "true" if more else "false"
+    return f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{more}{entries}</ListBucketResult>"
 
 
 def main(latency):
