@@ -5,6 +5,7 @@ bucket ``moods``: ``refuse`` (a prefix of paths that answer 403), ``expire`` (th
 tokens expire), ``read-only`` (a bucket that takes no writes), ``many`` (the number of keys that are listed).
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -108,4 +109,6 @@ def mood(address, name, value=""):
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Run an S3 server on this machine.")
+    parser.add_argument("seconds", type=float, help="latency that is added to each request")
+    main(parser.parse_args().seconds)
