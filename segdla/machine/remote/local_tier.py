@@ -42,6 +42,8 @@ _warned = mmap.mmap(-1, 1)  # shared with forked workers, so that one of them wa
 
 
 def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread may have held it
     _coming.clear()
     _pools.clear()
 

@@ -34,6 +34,15 @@ _systems: dict[tuple[int, str], Any] = {}
 _opening = threading.Lock()
 
 
+def _after_fork() -> None:
+    global _opening
+    _opening = threading.Lock()  # another thread, such as an upload's, may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class ObjectState(NamedTuple):
     """The state of an object, which is another one after a change."""
 
