@@ -12,7 +12,7 @@ from segdla.media.jobs.stores import WORK, Store
 
 _JOB = f"{WORK}/job.json"
 _PART = 4096  # inputs of a file of the list
-_UNITS = 4096  # wanted: few enough to be listed at once, many enough for the last ones to end together
+_UNITS = 1024  # wanted: few enough to be listed at once, many enough for the last ones to end together
 _KINDS = ("images", "videos")
 
 

@@ -1,0 +1,64 @@
+"""The files of examples/cluster: Kubernetes by its schema, SkyPilot by the fields of its documentation, Slurm by a run.
+
+SkyPilot's own schema comes with all of SkyPilot, a hundred packages, so its fields are listed here.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from support import ROOT, photo, write
+
+CLUSTER = ROOT / "examples" / "cluster"
+SKY = {
+    "name",
+    "workdir",
+    "num_nodes",
+    "resources",
+    "envs",
+    "secrets",
+    "file_mounts",
+    "setup",
+    "run",
+    "config",
+    "volumes",
+}
+SKY_RESOURCES = {
+    "infra", "accelerators", "cpus", "memory", "instance_type", "use_spot", "job_recovery", "disk_size", "disk_tier",
+    "network_tier", "ports", "image_id", "labels", "any_of", "ordered", "autostop", "priority",
+}  # fmt: skip
+SKY_RECOVERY = {"strategy": str, "max_restarts_on_errors": int}
+
+
+@pytest.mark.slow
+def test_kubernetes_takes_the_job():
+    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    job = yaml.safe_load((CLUSTER / "kubernetes.yaml").read_text())
+    assert validate.validate(job, "1.33", strict=True)
+    job["spec"]["parallel"] = 8  # a field that there is not
+    with pytest.raises(validate.ValidationError):
+        validate.validate(job, "1.33", strict=True)
+
+
+def test_sky_knows_each_field():
+    task = yaml.safe_load((CLUSTER / "sky.yaml").read_text())
+    assert {*task} <= SKY and {*task["resources"]} <= SKY_RESOURCES
+    recovery = task["resources"]["job_recovery"]
+    assert all(isinstance(value, SKY_RECOVERY[name]) for name, value in recovery.items())
+
+
+@pytest.mark.slow
+def test_slurm_s_workers_share_the_inputs(checkpoint, tmp_path):
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    for index in range(12):
+        write(tmp_path / "photos" / f"{index}.png", photo(16, 24, index))
+    options = "--cluster", "local", "--checkpoint", str(checkpoint), "--device", "cpu", "--output-kind", "ids"
+    command = [sys.executable, str(CLUSTER / "slurm.py"), "photos", "out", "jobs.jsonl", *options]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=280)
+    records = [
+        json.loads(line) for part in (tmp_path / "jobs.jsonl").glob("part-*") for line in part.read_text().splitlines()
+    ]
+    assert sorted(record["input"] for record in records) == sorted(f"photos/{index}.png" for index in range(12))
+    assert len([*(tmp_path / "out" / "ids").iterdir()]) == 12
