@@ -59,7 +59,7 @@ def samples(folder: Path) -> dict[str, bytes]:
     scores = Scores(mean_iou=0.5, pixel_accuracy=0.5, mean_accuracy=0.5, iou={"a": 0.5}, accuracy={}, split="val")
     card = Card(config, Classes(("a", "b"), ((0, 0, 0), (255, 0, 0))), scores, 1, "0.1")
     write_checkpoint(folder / BEST, state_dict, card)
-    write_state(folder, stepped())
+    write_state(folder, stepped().state_dict())
     torch.save({"epoch": 3, "state_dict": state_dict}, folder / "weights.pth")
     (folder / "weights.safetensors").write_bytes(save(state_dict))
     return {name: (folder / name).read_bytes() for name in (BEST, LAST, "weights.pth", "weights.safetensors")}
