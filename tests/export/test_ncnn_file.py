@@ -21,8 +21,9 @@ def test_another_program_gets_logits_of_what_is_unzipped(network, files, tmp_pat
     net.load_param(str(tmp_path / "model.ncnn.param"))
     net.load_model(str(tmp_path / "model.ncnn.bin"))
     image = pictures(((32, 48),))[0]
+    pixels = image[0].float().numpy()  # kept: a Mat borrows an array's memory
     with net.create_extractor() as extractor:
-        extractor.input("in0", ncnn.Mat(image[0].float().numpy()))
+        extractor.input("in0", ncnn.Mat(pixels))
         logits = torch.tensor(extractor.extract("out0")[1].numpy())
     with torch.inference_mode():
         torch.testing.assert_close(logits[None], network.logits(image), rtol=1e-2, atol=1e-2)  # ncnn's bf16 or fp16
