@@ -99,7 +99,7 @@ def with_logits_around_0(run):
 
 def records(run):
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    timeless = {"step", "epoch", "loss", "lr", "mean_iou", "iou"}
+    timeless = {"step", "epoch", "loss", "lr", "mean_iou", "iou", "top1", "top5"}
     return [{key: value for key, value in json.loads(line).items() if key in timeless} for line in lines]
 
 

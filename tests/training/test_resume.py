@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+import yaml
+from image_tree import draw_tree, values
 from processes import start
 from support import run_tool
 from tiny_run import TINY, assert_same_run, use_small_networks
@@ -35,8 +37,19 @@ def is_done(folder):
 
 
 def test_killed_twenty_times_and_resumed_to_the_same_bits(tmp_path):
+    kill_twenty_times(tmp_path, TINY.replace("report_every: 1", "report_every: 1, save_every: 2"))
+
+
+@pytest.mark.slow
+def test_a_run_on_whole_images_too(tmp_path):
+    tree = draw_tree(tmp_path / "tree")
+    kill_twenty_times(tmp_path, yaml.safe_dump(values(tree, epochs=4, save_every=2)))
+
+
+def kill_twenty_times(tmp_path, text):
+    """Check that runs of ``NUM_STEPS`` steps, whose config is ``text``, end as those do that nobody killed."""
     config = tmp_path / "tiny.yaml"
-    config.write_text(TINY.replace("report_every: 1", "report_every: 1, save_every: 2"), encoding="utf-8")
+    config.write_text(text, encoding="utf-8")
     start(time.sleep, 0).join()  # what processes are forked from has to start first
     started = time.monotonic()
     whole = [begin(tmp_path, config, "--name", name) for name in ("whole", "whole too")]
