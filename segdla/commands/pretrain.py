@@ -43,6 +43,10 @@ def main(args: argparse.Namespace) -> int:
     """Train as ``segdla train`` does, on images without masks; return the exit status."""
     if args.images or args.teacher:
         return train.main(args, learn_features)
+    if not (args.config or args.resume):
+        raise UserError(
+            "name a config, such as configs/imagenet_dla34.yaml, --resume a run, or give --teacher NAME --images DIR"
+        )
     if args.config and not args.resume:
         from segdla.config import WholeImagesConfig, load_config, parse_overrides
 

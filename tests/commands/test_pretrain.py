@@ -52,5 +52,6 @@ def test_a_teacher_takes_images_and_no_config(fails):
     assert "no directory" in fails("pretrain", "--teacher", "x", "--images", "nowhere", "train.epochs=1")
 
 
-def test_masks_are_refused(fails):
+def test_masks_are_refused_and_none_proposed(fails):
+    assert "such as configs/imagenet_dla34.yaml, --resume a run" in fails("pretrain")
     assert "quickstart has masks (data.dataset scenes)" in fails("pretrain", "quickstart")
