@@ -62,3 +62,25 @@ def test_slurm_s_workers_share_the_inputs(checkpoint, tmp_path):
     ]
     assert sorted(record["input"] for record in records) == sorted(f"photos/{index}.png" for index in range(12))
     assert len([*(tmp_path / "out" / "ids").iterdir()]) == 12
+
+
+@pytest.mark.parametrize(
+    ("work", "words", "queued"),
+    [
+        ("exit 1", "--name mine", False),  # a mistake
+        ("mkdir -p runs/mine; touch runs/mine/config.yaml; exit 1", "--name mine", False),  # lost before any saving
+        ("sleep 0.05; touch runs/mine/last.pt; exit 1", "--resume runs/mine", True),
+        ("sleep 0.05; touch runs/mine/last.pt runs/mine/scores.json", "--resume runs/mine", False),
+    ],
+)
+def test_the_job_of_slurm_queues_what_was_saved_alone(tmp_path, work, words, queued):
+    block = next(
+        part for part in (ROOT / "docs/training.md").read_text(encoding="utf-8").split("```sh") if "srun" in part
+    )
+    if words.startswith("--resume"):
+        (tmp_path / "runs" / "mine").mkdir(parents=True)
+        (tmp_path / "runs" / "mine" / "config.yaml").touch()
+    stubs = f'srun() (echo "$@" > srun.txt; {work})\nscontrol() {{ echo "$@" >> scontrol.txt; }}\nSLURM_JOB_ID=7\n'
+    subprocess.run(["bash", "-c", stubs + block.split("```")[0]], cwd=tmp_path, check=False)
+    assert words in (tmp_path / "srun.txt").read_text(encoding="utf-8")
+    assert ("requeue 7" in (tmp_path / "scontrol.txt").read_text(encoding="utf-8")) == queued
