@@ -178,11 +178,13 @@ def classes_of(
     args: argparse.Namespace, folder: Path, inputs: Sequence["Input"]
 ) -> tuple["TrainedNetwork", "Predict", "Output"] | None:
     """Return like ``masks_of`` a network that labels whole images; None if it labels pixels."""
-    from segdla.media.class_outputs import CLASS_KINDS, ClassOutput
-    from segdla.trained.classifier import labels_whole_images, load_classifier
+    from segdla.trained.open import labels_whole_images
 
     if not labels_whole_images(args.checkpoint, args.runs, for_photographs=True):
         return None
+    from segdla.media.class_outputs import CLASS_KINDS, ClassOutput
+    from segdla.trained.classifier import load_classifier
+
     require_no_masks(args, "no_legend")
     if args.output_kind is not USUAL:
         raise UserError(f"--output-kind is for masks; networks for whole images give {' and '.join(CLASS_KINDS)}")

@@ -10,8 +10,8 @@ from segdla.errors import UserError
 from segdla.machine.remote.remote_path import as_path
 from segdla.machine.terminal import complain, console, growing_progress, rough_duration, say
 from segdla.media.jobs.job import Job
-from segdla.trained.classifier import labels_whole_images
 from segdla.trained.file_job import FileJob
+from segdla.trained.open import labels_whole_images
 from segdla.trained.segmenter import load
 
 _MOST = 20  # failures that are listed

@@ -36,8 +36,8 @@ def main(args: argparse.Namespace) -> int:
     from segdla.report.compose import write_page
     from segdla.report.survey import Survey
     from segdla.trained.calibrate import fit_of, require_own_card
-    from segdla.trained.classifier import labels_whole_images
     from segdla.trained.masks import Masks
+    from segdla.trained.open import labels_whole_images
 
     without_checkpoint(args)
     if labels_whole_images(args.checkpoint, args.runs):

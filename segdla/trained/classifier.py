@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from segdla.checkpoints.checkpoint import read_card
-from segdla.checkpoints.find import find_checkpoint
 from segdla.data.from_config import open_split, whole_images
 from segdla.data.images import as_rgb
 from segdla.data.source import FEATURES_ALONE
@@ -19,7 +17,6 @@ from segdla.errors import UserError
 from segdla.evaluation.count import count_batches
 from segdla.evaluation.evaluator import Prediction
 from segdla.evaluation.top_scores import TopCounts, TopScores
-from segdla.export.formats import is_exported
 from segdla.inference.best_first import MOST, best_first
 from segdla.machine.files import unused, write_json
 from segdla.machine.terminal import progress
@@ -27,14 +24,6 @@ from segdla.trained.open import TrainedNetwork, open_trained
 from segdla.trained.segmenter import OneImage
 
 _NO_TARGET = np.zeros((1, 1), np.int16)
-
-
-def labels_whole_images(
-    checkpoint: str | os.PathLike[str] | None, runs: Path = Path("runs"), *, for_photographs: bool = False
-) -> bool:
-    """Return whether a checkpoint, or the default one, labels whole images. Raises UserError if there is none."""
-    path = find_checkpoint(checkpoint, runs, for_photographs=for_photographs).path
-    return not is_exported(path) and read_card(path).classes.whole_images
 
 
 @dataclass(frozen=True)

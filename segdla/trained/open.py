@@ -101,8 +101,8 @@ def open_trained(
 
     ``overrides`` change its config. With ``as_trained`` a checkpoint's network computes as it did in training; else in
     its fastest form, in which near ties may change sides. ``whole_images`` is for networks that label these, which are
-    refused otherwise. ``model`` takes the place of the network that the config
-    describes; it is copied, and the copy gets the checkpoint's weights.
+    refused otherwise. ``model`` takes the place of the network that the config describes; it is copied, and the copy
+    gets the checkpoint's weights.
 
     Raises UserError if the network is missing or something does not fit.
     """
@@ -124,6 +124,14 @@ def open_trained(
     logits_of = in_precision(forward, machine.device, machine.precision)
     stride, card = network.output_stride, content.card
     return TrainedNetwork(logits_of, stride, config, card, origin, machine, overrides, network, model)
+
+
+def labels_whole_images(
+    checkpoint: str | os.PathLike[str] | None, runs: Path = Path("runs"), *, for_photographs: bool = False
+) -> bool:
+    """Return whether a checkpoint, or the default one, labels whole images. Raises UserError if there is none."""
+    path = find_checkpoint(checkpoint, runs, for_photographs=for_photographs).path
+    return not is_exported(path) and read_card(path).classes.whole_images
 
 
 def _open_exported(origin: Found, device: torch.device, overrides: Mapping[str, Any]) -> TrainedNetwork:

@@ -119,7 +119,9 @@ def test_its_version(capsys):
 
 def test_an_unknown_verb(capsys):
     assert main(["fly"]) == 2
-    assert capsys.readouterr().err.startswith("segdla: 'fly' is none of train, test, compare, report, predict, ")
+    assert capsys.readouterr().err.startswith(
+        "segdla: 'fly' is none of train, pretrain, test, compare, report, predict, "
+    )
     assert main(["trian"]) == 2
     assert capsys.readouterr().err.endswith("models; did you mean segdla train?\n")
 

@@ -48,7 +48,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(device, precision, settings, too
         return take_step(*args)
 
     monkeypatch.setattr(loop, "take_step", interrupted_step)
-    assert train(config, *settings, "--name", "stopped") == 130
+    assert train(config, *settings, "--name", "stopped") == 75  # asks to be resumed
     assert train("--resume", "runs/stopped") == 0
     assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "stopped")
 
