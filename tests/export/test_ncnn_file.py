@@ -2,6 +2,7 @@ import json
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,7 +25,7 @@ def test_another_program_gets_logits_of_what_is_unzipped(network, files, tmp_pat
     pixels = image[0].float().numpy()  # kept: a Mat borrows an array's memory
     with net.create_extractor() as extractor:
         extractor.input("in0", ncnn.Mat(pixels))
-        logits = torch.tensor(extractor.extract("out0")[1].numpy())
+        logits = torch.tensor(np.array(extractor.extract("out0")[1]))  # a copy, while the Mat is there
     with torch.inference_mode():
         torch.testing.assert_close(logits[None], network.logits(image), rtol=1e-2, atol=1e-2)  # ncnn's bf16 or fp16
 
