@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from segdla.commands.arguments import Parser
 from segdla.errors import UserError
 from segdla.machine.files import unused
+from segdla.machine.remote.remote_path import as_path
 from segdla.machine.terminal import console, say
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def add_arguments(parser: Parser) -> None:
     group = parser.add_argument_group("a config for two folders, or for labels of a tool")
     group.add_argument(
         "--images",
-        type=Path,
+        type=as_path,
         nargs="+",
         metavar="DIR",
         help="folder or archive (ZIP, tar) of images, or a folder in one, SET.zip/images; or one each to train, to "
@@ -49,7 +50,7 @@ def add_arguments(parser: Parser) -> None:
     )
     group.add_argument(
         "--masks",
-        type=Path,
+        type=as_path,
         nargs="+",
         metavar="DIR",
         help="as many folders or archives of masks, which are named like the images, perhaps with a prefix or suffix",

@@ -60,7 +60,7 @@ def draft(
     labels, origins = name_classes(name_labels(contents), contents, beside)
     if len(contents.pairs) < 2:
         raise UserError(f"one pair in {named[0].images} is too little: to train on, and another to validate on")
-    root = Path(os.path.commonpath([path.resolve() for both in folders for path in both]))
+    root = _root([path.resolve() for both in folders for path in both])
     _relative(root, Path("/"))  # it goes into the config too
     division = (
         divide_by_lists(pairing.pairs, named[0].images, lists)
@@ -83,6 +83,18 @@ def draft(
     pace = measure(contents.pairs, len(labels.classes))
     budget = fit_budget(pace, contents.images.size, len(parts["train"]), len(parts["val"]))
     return Draft({config: draft_yaml(root, settings, labels, contents, budget, pace), **files}, remarks)
+
+
+def _root(folders: Sequence[Path]) -> Path:
+    """Return the folder that all are in. Raises UserError if there is none, since they are in several storages."""
+    try:
+        root = type(folders[0])(os.path.commonpath([str(folder) for folder in folders]))
+    except ValueError:  # on a disk and in storage, or on two drives
+        root = None
+    if root is None or not root.is_absolute():
+        places = ", ".join(str(folder) for folder in folders)
+        raise UserError(f"{places} have no folder in common; put them on one disk, or into one bucket")
+    return root
 
 
 def _joined(pairings: Sequence[Pairing]) -> Pairing:

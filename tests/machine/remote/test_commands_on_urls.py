@@ -9,13 +9,15 @@ import pytest
 from support import write
 
 from segdla.checkpoints.find import find_checkpoint
-from segdla.config import parse
+from segdla.config import parse, parse_yaml
 from segdla.data.from_config import open_split
 from segdla.data.image_writer import encode_image
 from segdla.data.images import read_image, read_mask
+from segdla.doctor.budget import Pace
+from segdla.doctor.draft import draft
 from segdla.errors import UserError
 from segdla.machine.remote.object_store import list_folder, read_object, write_object
-from segdla.machine.remote.remote_path import RemotePath
+from segdla.machine.remote.remote_path import RemotePath, as_path
 from segdla.media.inputs import Input, find_inputs
 from segdla.media.outputs import Output
 from segdla.media.run import predict_files
@@ -42,6 +44,31 @@ def test_a_data_set_is_read_in_place():
     image, target = source.read(0)
     assert (image == IMAGE).all() and (target == MASK).all()
     assert str(source.files(1)[0]) == "memory://set/images/deep/b.png"
+
+
+def drafted(tmp_path, images, masks):
+    def pace(*_):
+        return Pace("cpu", "cpu", "fp32", step=1.0, pair=0.001)
+
+    return draft([(as_path(images), as_path(masks))], tmp_path / "mine.yaml", 0.25, 0, (), pace)
+
+
+def test_a_first_config_for_folders_in_storage(tmp_path):
+    upload(*(f"{folder}/{i}.png" for folder in ("images", "masks") for i in range(4)))
+    files = drafted(tmp_path, "memory://set/images", "memory://set/masks").files
+    for path, text in files.items():
+        path.write_text(text)
+    config = parse_yaml(files[tmp_path / "mine.yaml"])
+    assert config.data.root == "memory://set"
+    assert (open_split(config, "train").read(0)[0] == IMAGE).all()
+
+
+def test_a_first_config_takes_folders_of_one_storage(tmp_path):
+    upload(*(f"masks/{i}.png" for i in range(4)))
+    for i in range(4):
+        write(tmp_path / f"images/{i}.png", IMAGE)
+    with pytest.raises(UserError, match=r"images, memory://set/masks have no folder in common"):
+        drafted(tmp_path, str(tmp_path / "images"), "memory://set/masks")
 
 
 def test_an_image_without_a_mask_is_named_by_its_url():
