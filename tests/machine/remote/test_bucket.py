@@ -153,6 +153,7 @@ def test_a_run_on_a_bucket_is_killed_and_resumed_to_the_same_bits_by_one_process
     assert_same("by two", "local")
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_keys_are_listed_in_little_memory(bucket):
     mood(bucket, "many", "100000")
     tracemalloc.start()
