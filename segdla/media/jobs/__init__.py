@@ -1,1 +1,1 @@
-"""Many files done exactly once by any number of workers, whichever are killed; docs/at_scale.md says how."""
+"""Many files done exactly once by any number of workers, whichever are killed; docs/predicting.md says how."""
