@@ -4,38 +4,31 @@ A unit is claimed by creating its next journal, ``journals/UNIT.ATTEMPT.jsonl``,
 record is appended after its outputs are in place. A unit whose inputs all have records gets its part of the manifest.
 """
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any
 
 from segdla.machine.remote.remote_path import RemotePath
 from segdla.media.inputs import Input
 from segdla.media.jobs.job_plan import JobPlan
 from segdla.media.jobs.lease import PAUSE, Lease
+from segdla.media.jobs.ledger import Ledger
 from segdla.media.jobs.records import (
     DONE,
     FAILED,
-    JOURNALS,
     Record,
     UnitState,
-    decode_part,
-    encode_part,
     first_line,
     journal_name,
     last_line,
-    numbers_in,
     record_line,
 )
-from segdla.media.jobs.stores import WORK, Journal
+from segdla.media.jobs.stores import Journal
 from segdla.media.outputs import Output
 from segdla.media.picture_folder import sweep_partial
 from segdla.media.run import Outcome, Recorder, Tally
 
-FAILURES = f"{WORK}/failed"
 Predicted = Callable[[Iterable[Input], Recorder], Tally]
 """Predicts inputs as they are claimed and tells each outcome; ``predict_files`` with all but these two arguments."""
 
@@ -65,11 +58,10 @@ class Job:
     def __init__(self, plan: JobPlan, lease: Lease, output: Output, retry_failed: bool = False, pause: float = PAUSE):
         self.plan = plan
         self._store = plan.store
+        self._ledger = Ledger(plan.store)
         self._lease = lease
         self._output = output
-        self._retried_before = time.time() if retry_failed else 0.0
         self._pause = pause
-        self._suffix = ".parquet" if plan.store.place.endswith(".parquet") else ".jsonl"
         self._in_flight: dict[Input, tuple[_OpenUnit, int]] = {}
         self._lock = threading.Lock()  # of all that threads record
         self._busy = 0
@@ -77,6 +69,7 @@ class Job:
         images = range(plan.num_units - plan.videos)
         start = hash(lease.worker) % max(1, len(images))  # workers begin at different places
         self._order = [*videos, *images[start:], *images[:start]]
+        self._retried = self._ledger.failed_records() if retry_failed else None
 
     def work(
         self,
@@ -91,7 +84,10 @@ class Job:
         """
         tally, order = Tally(), self._order if units is None else units
         while True:
-            tally += predict(self._claimed(order), self.record)
+            try:
+                tally += predict(self._claimed(order), self.record)
+            finally:
+                self._close_journals()
             if not self._busy:
                 return tally
             on_wait(self._busy)
@@ -99,41 +95,47 @@ class Job:
 
     def progress(self) -> Progress:
         """Return how far all workers are."""
-        ended, _, failures = self._scan()
-        failed = sum(record["status"] == FAILED for unit in failures & ended for record in self._part(unit))
+        ended, _, failures = self._ledger.scan()
+        failed = sum(record["status"] == FAILED for unit in failures & ended for record in self._ledger.part(unit))
         return Progress(sum(map(self.plan.size, ended)), failed, self.plan.images + self.plan.videos)
 
     def failures(self) -> Iterator[Record]:
         """Yield the records of the inputs that failed."""
-        ended, _, failures = self._scan()
+        ended, _, failures = self._ledger.scan()
         for unit in sorted(failures & ended):
-            yield from (record for record in self._part(unit) if record["status"] == FAILED)
+            yield from (record for record in self._ledger.part(unit) if record["status"] == FAILED)
 
     def records(self, units: Iterable[int]) -> Iterator[Record]:
         """Yield the records of units that are finished."""
         for unit in units:
-            yield from self._part(unit)
+            yield from self._ledger.part(unit)
 
     def unfinished(self) -> list[int]:
         """Return the units that have no part yet, and those in which inputs failed if these are to be retried."""
-        ended, _, failures = self._scan()
-        done = ended - failures if self._retried_before else ended
+        ended, _, failures = self._ledger.scan()
+        done = ended if self._retried is None else ended - failures
         return [unit for unit in range(self.plan.num_units) if unit not in done]
 
     def record(self, entry: Input, outcome: Outcome) -> None:
         """Record that an input is through; its outputs are in place, or it failed. Raises UserError if it can't."""
         with self._lock:
             unit, number = self._in_flight.pop(entry)
-            if unit.lapses != self._lease.lapses() and self._is_taken(unit.number, unit.attempt + 1):
+            if unit.lapses != self._lease.lapses() and self._ledger.has_attempt(unit.number, unit.attempt + 1):
                 return  # this worker slept, and another one has taken over
             record = self._record_of(entry, outcome)
             unit.journal.append(record_line(number, record))
             unit.state.records[number] = record
             unit.left -= 1
             if not unit.left:
-                self._write_part(unit.number, unit.state)
+                self._ledger.write_part(unit.number, unit.state)
                 unit.journal.append(last_line())
                 unit.journal.close()
+
+    def _close_journals(self) -> None:
+        """Let the records of units that are not through reach the others, if an error has ended the work."""
+        for unit in {unit.number: unit for unit, _ in self._in_flight.values()}.values():
+            unit.journal.close()
+        self._in_flight.clear()
 
     def _record_of(self, entry: Input, outcome: Outcome) -> Record:
         failed = outcome.error is not None
@@ -152,7 +154,7 @@ class Job:
         """Yield the inputs of units as they are claimed: first those that nobody began, then what the dead left."""
         collided = True
         while collided:
-            ended, attempts, _ = self._scan()
+            ended, attempts, _ = self._ledger.scan()
             collided = False
             for unit in order:
                 if unit in ended or unit in attempts:
@@ -164,15 +166,15 @@ class Job:
         yield from self._left_behind(order)
 
     def _left_behind(self, order: Sequence[int]) -> Iterator[Input]:
-        ended, attempts, failures = self._scan()
+        ended, attempts, failures = self._ledger.scan()
         self._busy = 0
         mine = {unit.number for unit, _ in self._in_flight.values()}
         for unit in order:
-            is_retried = self._retried_before and unit in failures
+            is_retried = self._retried is not None and unit in failures
             if unit in mine or (unit in ended and not is_retried):
                 continue
-            state = self._state(unit, attempts.get(unit, 0))
-            left = state.left(self.plan.size(unit), self._retried_before)
+            state = self._ledger.state(unit, attempts.get(unit, 0))
+            left = state.left(self.plan.size(unit), (self._retried or {}).get(unit, {}))
             if not left and unit in ended and state.ended:
                 continue
             attempt = attempts.get(unit, 0) + 1
@@ -180,7 +182,7 @@ class Job:
                 self._busy += 1
             elif not left:  # killed between the last record and the part
                 self._sweep(state)
-                self._write_part(unit, state)
+                self._ledger.write_part(unit, state)
             elif self._claim(unit, attempt):
                 yield from self._begin(unit, attempt, state, left)
             else:
@@ -207,37 +209,3 @@ class Job:
 
     def _claim(self, unit: int, attempt: int) -> bool:
         return self._store.create(journal_name(unit, attempt), first_line(self._lease.worker))
-
-    def _is_taken(self, unit: int, attempt: int) -> bool:
-        return PurePath(journal_name(unit, attempt)).name in self._store.names(JOURNALS)
-
-    def _state(self, unit: int, attempts: int) -> UnitState:
-        state = UnitState()
-        for attempt in range(1, attempts + 1):
-            state.add(self._store.read(journal_name(unit, attempt)))
-        return state
-
-    def _scan(self) -> tuple[set[int], dict[int, int], set[int]]:
-        """Return the finished units, the last attempt at each unit, and those in which inputs failed."""
-        ended = numbers_in(self._store.names(""), rf"part-(\d+){re.escape(self._suffix)}")
-        attempts: dict[int, int] = {}
-        for name in self._store.names(JOURNALS):
-            if match := re.fullmatch(r"(\d+)\.(\d+)\.jsonl", name):
-                unit, attempt = int(match[1]), int(match[2])
-                attempts[unit] = max(attempt, attempts.get(unit, 0))
-        return ended, attempts, numbers_in(self._store.names(FAILURES), r"(\d+)")
-
-    def _write_part(self, unit: int, state: UnitState) -> None:
-        records, failures = state.part(), f"{FAILURES}/{unit:06}"
-        has_failed = any(record["status"] == FAILED for record in records)
-        if has_failed:
-            self._store.create(failures, b"failed")
-        self._store.replace(self._part_name(unit), encode_part(records, self._suffix))
-        if not has_failed and len(state.workers) > 0:
-            self._store.remove(failures)
-
-    def _part(self, unit: int) -> Any:
-        return decode_part(self._store.read(self._part_name(unit)), self._suffix)
-
-    def _part_name(self, unit: int) -> str:
-        return f"part-{unit:06}{self._suffix}"

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,18 +63,17 @@ class UnitState:
                 if line["status"] == DONE or self.records.get(number, line)["status"] == FAILED:
                     self.records[number] = line
 
-    def left(self, size: int, retried_before: float = 0.0) -> list[int]:
-        """Return the numbers without a record, or with a failure that was recorded before a time."""
-        numbers = range(size)
-        return [n for n in numbers if n not in self.records or _is_to_retry(self.records[n], retried_before)]
+    def failed(self) -> dict[int, Record]:
+        """Return the records of the inputs that failed, by number."""
+        return {number: record for number, record in self.records.items() if record["status"] == FAILED}
+
+    def left(self, size: int, retried: Mapping[int, Record]) -> list[int]:
+        """Return the numbers without a record, or with a failure that is still the one in ``retried``."""
+        return [n for n in range(size) if n not in self.records or self.records[n] == retried.get(n)]
 
     def part(self) -> list[Record]:
         """Return all records in order."""
         return [record for _, record in sorted(self.records.items())]
-
-
-def _is_to_retry(record: Record, before: float) -> bool:
-    return record["status"] == FAILED and record["finished"] < before
 
 
 def encode_part(records: Iterable[Record], suffix: str) -> bytes:

@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+from itertools import islice
 
 import pytest
 from job_worker import Killed, Worker, album, outputs, records
@@ -106,6 +107,47 @@ def test_a_failure_is_retried_on_request_and_once(tmp_path):
     assert Worker(tmp_path, "five", retry_failed=True)().done == 1
     assert {record["status"] for record in records(tmp_path)} == {"done"}
     assert late.progress().failed == 0 and late.progress().finished == late.progress().total == 4
+
+
+def test_a_failure_is_retried_whatever_the_clocks_say(tmp_path, monkeypatch):
+    album(tmp_path)
+    now = time.time
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: now() + 3600)
+        Worker(tmp_path, broken=("1",))()
+    assert Worker(tmp_path, "again", retry_failed=True)().done == 1
+
+
+class _LateJournal:
+    """A journal whose lines reach others when it is closed, as in a bucket."""
+
+    def __init__(self, journal):
+        self.journal, self.lines = journal, []
+
+    def append(self, line):
+        self.lines.append(line)
+
+    def close(self):
+        for line in self.lines:
+            self.journal.append(line)
+        self.journal.close()
+
+
+def test_an_error_leaves_nothing_to_be_done_twice(tmp_path, monkeypatch):
+    album(tmp_path)
+    worker = Worker(tmp_path)
+    journal = worker.store.journal
+    monkeypatch.setattr(worker.store, "journal", lambda name: _LateJournal(journal(name)))
+
+    def interrupted(inputs, record):
+        worker.predict(islice(inputs, 2), record)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job_plan, "_UNITS", 1)
+    with pytest.raises(KeyboardInterrupt):
+        worker(interrupted)
+    heir = Worker(tmp_path, "heir")
+    assert heir().done == 2 and sorted(worker.written + heir.written) == ["0", "1", "2", "3"]
 
 
 def test_a_kill_at_any_step_of_a_retry(tmp_path):
