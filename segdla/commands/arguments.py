@@ -137,9 +137,8 @@ def _run(command: ModuleType, prog: str, words: list[str]) -> int:
         with ending_in_order():
             return command.main(parser.parse_intermixed_args(words))
     except PeerError:
-        time.sleep(
-            2 * _PATIENCE
-        )  # the process that says it may be one that waits first; torchrun ends it with this one
+        # The process that says it may itself wait first, and torchrun would end it together with this one.
+        time.sleep(2 * _PATIENCE)
         return 2
     except UserError as error:
         if "--debug" in words:

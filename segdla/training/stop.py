@@ -21,8 +21,7 @@ class StopSignal:
     A second SIGHUP is ignored: a shell and the kernel both send one when a terminal goes away. In a process of
     torchrun, a second one of any kind is ignored: torchrun passes on signals that a process has had already, and kills
     a process that takes too long. ``signal`` is the first one, of this process or, once it is ``agreed``, of another.
-    ``error`` is the error that ended the items of
-    ``until_stopped``.
+    ``error`` is the error that ended the items of ``until_stopped``.
     """
 
     def __init__(self) -> None:

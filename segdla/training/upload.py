@@ -1,7 +1,7 @@
 """A run's folder copied into object storage while the training goes on."""
 
-import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,28 +26,27 @@ class Upload:
         self.folder = folder
         self.url = joined_url(url, folder.name)
         self._uploaded: dict[str, State] = {}
-        self._asked = threading.Event()
-        self._idle = threading.Event()
+        self._pool = ThreadPoolExecutor(1, "upload")
+        self._copying: Future[None] | None = None  # the last that was asked for
         self._is_ending = False
         self._failure = ""
         write_object(joined_url(self.url, config), (folder / config).read_bytes())  # else an hour's work shows it
-        self._thread = threading.Thread(target=self._work, name="upload", daemon=True)
-        self._thread.start()
 
     def ask(self) -> None:
         """Begin to copy what is new, when the state that is being saved is on the disk."""
-        self._idle.clear()
-        self._asked.set()
+        if self._copying is None or self._copying.running() or self._copying.done():  # one that waits will see it all
+            self._copying = self._pool.submit(self._copy)
 
     def settle(self) -> None:
         """Wait until what was asked for has been copied, or has failed."""
-        self._idle.wait()
+        if self._copying is not None:
+            self._copying.result()
 
     def finish(self) -> None:
         """Copy what is left, and say what could not be copied."""
         self._is_ending = True
-        self._asked.set()
-        self._thread.join()
+        self.ask()
+        self._pool.shutdown()
         left = self._new()
         if left:
             say(
@@ -57,29 +56,19 @@ class Upload:
         else:
             say(f"{self.folder} is in {self.url} too")
 
-    def _work(self) -> None:
-        is_last = False
-        while not is_last:
-            self._asked.wait()
-            is_last = self._is_ending
-            self._asked.clear()
-            self._copy()
-            self._idle.set()
-
     def _copy(self) -> None:
         deadline = time.monotonic() + _PATIENCE
-        while any(self.folder.glob("*.partial")) and time.monotonic() < deadline:  # the state, by another thread
-            time.sleep(0.05)
-        for name, state in self._new().items():
-            try:
+        try:
+            while any(self.folder.glob("*.partial")) and time.monotonic() < deadline:  # the state, by another thread
+                time.sleep(0.05)
+            for name, state in self._new().items():
                 write_object(joined_url(self.url, name), (self.folder / name).read_bytes())
-            except (UserError, OSError) as error:
-                self._failure = f" ({one_line(error, 200)})"
-                if not self._is_ending:
-                    say(f"warning: the upload fails, and is tried again after the next evaluation{self._failure}")
-                return
-            self._uploaded[name] = state
-        self._failure = ""
+                self._uploaded[name] = state
+            self._failure = ""
+        except (UserError, OSError) as error:
+            self._failure = f" ({one_line(error, 200)})"
+            if not self._is_ending:
+                say(f"warning: the upload fails, and is tried again after the next evaluation{self._failure}")
 
     def _new(self) -> dict[str, State]:
         """Return the files that have changed since they were copied, with their states."""
