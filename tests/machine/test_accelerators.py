@@ -1,11 +1,8 @@
 """Accelerators compute as the CPU does: the same tests on every kind of device that is here."""
 
-import os
-import signal
-
 import pytest
 import torch
-from tiny_run import TINY, assert_same_run
+from tiny_run import TINY, assert_same_run, stop_at_step
 from torch import nn
 
 from segdla.data.loader import Batch
@@ -15,9 +12,7 @@ from segdla.evaluation.evaluator import Prediction
 from segdla.machine.device import choose_precision
 from segdla.models.from_config import create_model
 from segdla.models.upsample import LearnedUpsample
-from segdla.training import loop
 from segdla.training.losses import boundary, cross_entropy, dice, lovasz, ohem
-from segdla.training.step import take_step
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 GRAPH = ("train.cuda_graph=true",)
@@ -38,16 +33,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(device, precision, settings, too
     train = tool("train")
     assert train(config, *settings, "--name", "whole") == 0
 
-    steps = 0
-
-    def interrupted_step(*args):
-        nonlocal steps
-        steps += 1
-        if steps == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return take_step(*args)
-
-    monkeypatch.setattr(loop, "take_step", interrupted_step)
+    stop_at_step(5, monkeypatch)
     assert train(config, *settings, "--name", "stopped") == 75  # asks to be resumed
     assert train("--resume", "runs/stopped") == 0
     assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "stopped")

@@ -2,22 +2,20 @@
 
 import copy
 import json
-import os
 import shutil
-import signal
 
 import numpy as np
 import pytest
 import torch
 from image_tree import draw_tree, values
 from support import photo
-from tiny_run import assert_same_run, small_network, use_small_networks
+from tiny_run import assert_same_run, small_network, stop_at_step, use_small_networks
 
 import segdla
 from segdla.checkpoints.checkpoint import read_checkpoint
 from segdla.config import ModelConfig
 from segdla.models.from_config import load_initial_weights
-from segdla.training import log, loop
+from segdla.training import log
 
 
 def config(tree, **train):
@@ -67,15 +65,7 @@ def test_a_network_for_masks_starts_from_it(run):
 
 def test_a_stopped_run_resumes_to_the_same_bits(tree, tmp_path, monkeypatch):
     whole = segdla.train(config(tree), name="whole", runs=tmp_path)
-    calls, take_step = [], loop.take_step
-
-    def stopped_step(*args):
-        calls.append(args)
-        if len(calls) == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return take_step(*args)
-
-    monkeypatch.setattr(loop, "take_step", stopped_step)
+    stop_at_step(4, monkeypatch)
     stopped = segdla.train(config(tree), name="stopped", runs=tmp_path)
     assert not stopped.finished
     assert segdla.resume(stopped).finished

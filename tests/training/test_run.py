@@ -3,14 +3,13 @@
 import errno
 import json
 import os
-import signal
 
 import numpy as np
 import pytest
 import torch
 from distributed_work import find_occupied
 from processes import run_together
-from tiny_run import assert_same_run, small_network, use_small_networks
+from tiny_run import assert_same_run, small_network, stop_at_step, use_small_networks
 
 import segdla
 from segdla.data.source import Classes, Source
@@ -283,19 +282,10 @@ def test_a_run_with_own_parts_resumes_to_the_same_bits(config, tmp_path, monkeyp
     own = {"loss": cross_entropy, "source": STRIPES}
     overrides = {"train.epochs": 2}  # four steps
     whole = segdla.train(config, overrides, name="whole", runs=tmp_path, model=small_network(2), **own)
-    calls = []
-
-    def stopped_step(*args):
-        calls.append(args)
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return take_step(*args)
-
-    take_step = loop.take_step
-    monkeypatch.setattr(loop, "take_step", stopped_step)
+    steps = stop_at_step(2, monkeypatch)
     torch.manual_seed(0)
     stopped = segdla.train(config, overrides, name="stopped", runs=tmp_path, model=small_network(2), **own)
-    assert not stopped.finished and len(calls) == 2
+    assert not stopped.finished and len(steps) == 2
     assert segdla.resume(stopped, model=small_network(2), **own).finished
     assert_same_run(whole.folder, stopped.folder)
 

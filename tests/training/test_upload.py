@@ -48,6 +48,24 @@ def test_all_of_a_run_but_its_lock_is_copied(folder, store, capfd):
     assert f"{folder} is in memory://runs/first too" in capfd.readouterr().out
 
 
+def test_what_is_asked_for_during_a_copy_is_settled_too(folder, store, monkeypatch):
+    upload = Upload(folder, "memory://runs", "config.yaml")
+    pipe = type(store).pipe_file
+
+    def pipe_file(self, path, value, **options):
+        if path.endswith("samples/step_1.png"):  # the last of the files: more comes while it is copied
+            (folder / "later.json").write_text("{}", encoding="utf-8")
+            upload.ask()
+        pipe(self, path, value, **options)
+
+    monkeypatch.setattr(type(store), "pipe_file", pipe_file)
+    upload.ask()
+    while "later.json" not in {path.name for path in folder.iterdir()}:
+        upload.settle()
+    upload.settle()
+    assert "later.json" in names(store)
+
+
 def test_what_is_new_is_copied_while_the_training_goes_on(folder, store):
     upload = Upload(folder, "memory://runs/", "config.yaml")
     upload.ask()

@@ -1,15 +1,13 @@
 """A teacher on a folder of images: its features are learned, without labels and classes."""
 
 import json
-import os
-import signal
 
 import numpy as np
 import pytest
 import torch
 import yaml
 from support import photo, write
-from tiny_run import TINY, assert_same_run, small_network, use_small_networks
+from tiny_run import TINY, assert_same_run, small_network, stop_at_step, use_small_networks
 
 import segdla
 from segdla.checkpoints.checkpoint import read_checkpoint
@@ -17,7 +15,7 @@ from segdla.config import ModelConfig, parse
 from segdla.evaluation.evaluator import Prediction
 from segdla.evaluation.feature_scores import FeatureLikeness, FeatureScores
 from segdla.models.from_config import load_initial_weights
-from segdla.training import log, loop
+from segdla.training import log
 
 
 @pytest.fixture(autouse=True)
@@ -66,15 +64,7 @@ def test_the_features_are_learned_and_networks_for_masks_start_from_them(places,
 
 def test_a_stopped_run_resumes_to_the_same_bits(places, tmp_path, monkeypatch):
     whole = segdla.train(config(places), name="whole", runs=tmp_path)
-    calls, take_step = [], loop.take_step
-
-    def stopped_step(*args):
-        calls.append(args)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return take_step(*args)
-
-    monkeypatch.setattr(loop, "take_step", stopped_step)
+    stop_at_step(3, monkeypatch)
     stopped = segdla.train(config(places), name="stopped", runs=tmp_path)
     assert not stopped.finished
     assert segdla.resume(stopped).finished

@@ -1,15 +1,13 @@
 """A run with a teacher: opened, answered, stopped, resumed, kept."""
 
-import os
 import shutil
-import signal
 import sys
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_run import TINY, assert_same_run, small_network, use_small_networks
+from tiny_run import TINY, assert_same_run, small_network, stop_at_step, use_small_networks
 
 import segdla
 from segdla.checkpoints.checkpoint import read_checkpoint
@@ -17,7 +15,6 @@ from segdla.config import parse
 from segdla.data.image_writer import write_image
 from segdla.data.source import Classes, Source
 from segdla.errors import UserError
-from segdla.training import loop
 
 
 @pytest.fixture(autouse=True)
@@ -39,17 +36,9 @@ def teacher(tmp_path):
 def test_a_stopped_run_resumes_to_the_same_bits_with_its_projections(tmp_path, teacher, monkeypatch):
     asked = config(teacher, {"epochs": 3})  # six steps
     whole = segdla.train(asked, name="whole", runs=tmp_path)
-    calls, take_step = [], loop.take_step
-
-    def stopped_step(*args):
-        calls.append(args)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return take_step(*args)
-
-    monkeypatch.setattr(loop, "take_step", stopped_step)
+    steps = stop_at_step(3, monkeypatch)
     stopped = segdla.train(asked, name="stopped", runs=tmp_path)
-    assert not stopped.finished and len(calls) == 3
+    assert not stopped.finished and len(steps) == 3
     assert segdla.resume(stopped).finished
     assert_same_run(whole.folder, stopped.folder)
     states = [torch.load(run.folder / "last.pt", weights_only=True)["model"] for run in (whole, stopped)]
