@@ -1,7 +1,8 @@
-"""Many small images by workers that are killed (SIGKILL) at random: what is missing, twice, or other than undisturbed?
+"""Kill workers of a manifest at random: python benchmarks/exactly_once.py [--images 20000] [--kills 20]
 
-Then the throughput of a manifest against the plain command's loop over the same images; they
-take turns. And the peak memory of a worker by the number of images.
+What is missing, listed twice, or has other bytes than an undisturbed prediction of the same small images? Then the peak
+memory of a worker by the number of images, and the throughput of a manifest against the plain command's loop over the
+same images, in turns.
 """
 
 import argparse

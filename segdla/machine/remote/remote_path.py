@@ -64,7 +64,10 @@ class RemotePath(_Base):
 
     def __str__(self) -> str:
         text = super().__str__().replace(os.sep, "/")
-        return text.replace(":/", "://", 1) if text.startswith(_SCHEMES) and "://" not in text else text
+        if not text.startswith(_SCHEMES) or "://" in text:
+            return text
+        slashes = ":///" if text.startswith("file:/") else "://"  # pathlib leaves one; a file's URL names no host
+        return text.replace(":/", slashes, 1)
 
     def __fspath__(self) -> str:
         return str(self)

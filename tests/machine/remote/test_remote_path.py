@@ -78,3 +78,10 @@ def test_many_files_of_a_folder_are_asked_for_by_one_listing(monkeypatch):
 
 def test_a_local_path_stays_one():
     assert type(as_path("photos/a.png")) is type(Path())
+
+
+def test_a_file_s_url_keeps_its_slashes(tmp_path):
+    path = as_path(f"file://{tmp_path}") / "a.txt"
+    path.write_text("a", encoding="utf-8")
+    assert str(path) == f"file://{tmp_path}/a.txt"
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "a"
