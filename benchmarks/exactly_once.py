@@ -42,18 +42,27 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--timed", type=int, default=500, help="images of a round of timing (default: 500)")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--timed", type=int, help="images of a round of timing (default: all)")
+    parser.add_argument("--rounds", type=int, default=2, help="of timing (default: 2)")
+    parts = ("killed", "memory", "throughput")
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="the others stay as recorded")
     parser.add_argument("--name", default="exactly_once", help="of the record")
     args = parser.parse_args()
+    path = measure.RESULTS / f"{args.name}.json"
+    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw_images(folder / "photos", args.images)
         write_network(folder / "network.safetensors")
-        plain = {"undisturbed": undisturbed(folder, "plain")}
-        result = plain | {"killed": killed(folder, args.kills, args.workers), "settings": vars(args)}
-        result["memory"] = memory(folder, args.images)
-        result["throughput"] = throughput(folder, args.timed, args.rounds)
+        if "killed" in args.parts:
+            result["undisturbed"] = undisturbed(folder, "plain")
+            result["killed"] = killed(folder, args.kills, args.workers)
+        if "memory" in args.parts:
+            result["memory"] = memory(folder, args.images)
+        if "throughput" in args.parts:
+            timed = args.timed or args.images
+            result["throughput"] = {"images": timed, "rounds": args.rounds} | throughput(folder, timed, args.rounds)
+    result["machine"] = measure.machine(torch.device("cpu"))
     print(json.dumps(result, indent=2))
     measure.write(args.name, result)
 
@@ -127,6 +136,8 @@ def killed(folder: Path, kills: int, count: int) -> dict[str, object]:
     )
     before, after = digests(folder / "plain" / "ids"), digests(folder / "out" / "ids")
     return {
+        "images": total,
+        "workers": count,
         "kills": done,
         "missing": total - len(listed),
         "listed twice": sum(number > 1 for number in listed.values()),
