@@ -39,7 +39,7 @@ from segdla.training.loggers import require_installed
 from segdla.training.own.from_config import advise_weights, build_objective, open_data, open_network
 from segdla.training.own.parts import Data, Loss, Own
 from segdla.training.relaunch import Launch, interrupted, same_parts
-from segdla.training.run_folder import CONFIG, Run, config_in_place, new_folder, occupied
+from segdla.training.run_folder import CONFIG, Run, begun, continued, new_folder, occupied
 from segdla.training.state import CompleteError, Plan, Training, read_state, require_unfinished, restore
 from segdla.training.step import Gradients
 from segdla.training.teacher.from_config import with_teacher
@@ -196,14 +196,10 @@ def _train(setup: Setup, stack: ExitStack, another: Callable[[], Path] | None, b
     # Validation is the smaller split: with its cache built, it is known early whether the other one has room.
     validation = cached(config, data.validation, "val")
     learner, samples, gradients = prepare(setup)
-    in_place = config_in_place(plan.run, dump(config), training, is_new=another is not None, another=another)
-    launch = Launch.here()
-
-    def occupy() -> Path:
-        launch.write(folder := stack.enter_context(in_place))
-        return folder
-
-    setup = setup._replace(plan=replace(plan, run=distributed.on_main(occupy)))
+    files = (plan.run, dump(config), Launch.here(), training)
+    in_place = begun(*files, another) if another else continued(*files)
+    folder = distributed.on_main(lambda: stack.enter_context(in_place))
+    setup = setup._replace(plan=replace(plan, run=folder))
     if plan.num_steps == UNKNOWN:
         fitted = with_length(config, setup.plan, training, gradients, batches(setup, samples), validation, began)
         if fitted is None:

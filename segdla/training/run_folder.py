@@ -4,16 +4,19 @@ It holds config.yaml, last.pt (the state to resume from), best.safetensors (the 
 samples/ and TensorBoard's events. ``segdla train`` adds scores.json at the end, ``segdla test`` eval_*.json.
 """
 
+import errno
 import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from segdla.errors import UserError, quoted
-from segdla.machine.files import owned, require_text, unused, write_text
+from segdla.machine.files import owned, partial_path, put_in_place, require_text, unused, write_text
+from segdla.training.relaunch import Launch
 from segdla.training.state import Training
 
 CONFIG = "config.yaml"
@@ -63,56 +66,63 @@ def occupied(run: Path) -> Iterator[None]:
 
 
 @contextmanager
-def config_in_place(
-    run: Path, config: str, training: Training, *, is_new: bool, another: Callable[[], Path] | None = None
-) -> Iterator[Path]:
-    """Write a run's config and yield the run's folder; that of a new run is made and occupied.
+def begun(run: Path, config: str, launch: Launch, training: Training, another: Callable[[], Path]) -> Iterator[Path]:
+    """Make the folder of a new run with its first files, keep it for this process, and yield it.
 
-    ``another`` gives the folder of a new run if another process has made ``run`` in the meantime. If training fails in
-    its first step, all is as before: a new run's folder is gone, a resumed run has its old config.
+    ``another`` gives the folder if ``run`` is taken by now. A folder has its name only when it is whole: a run that is
+    killed before can be begun once more under the same name. If training fails in its first step, the folder is gone.
 
-    Raises UserError if a new run's folder is taken, or something can't be written.
+    Raises UserError if something can't be written.
+    """
+    first_step, folder = training.step, partial_path(run, owner=uuid4().hex)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise _cannot_make(run, error) from error
+    try:
+        with occupied(folder):
+            launch.write(folder)
+            write_text(folder / CONFIG, config)
+            folder = _named(folder, run, another)
+            yield folder
+    except Exception:
+        if training.step == first_step:
+            shutil.rmtree(folder)
+        raise
+
+
+@contextmanager
+def continued(run: Path, config: str, launch: Launch, training: Training) -> Iterator[Path]:
+    """Write the config that a run is resumed with, and yield its folder; the old one is back if its first step fails.
+
+    Raises UserError if something can't be read or written.
     """
     first_step = training.step
-    run = _made(run, another) if is_new else run
-    before = _write_config(run, config, is_new)
-    with occupied(run) if is_new else nullcontext():
-        try:
-            yield run
-        except Exception:
-            if training.step == first_step:
-                if before is None:
-                    shutil.rmtree(run)
-                else:
-                    write_text(run / CONFIG, before)
-            raise
-
-
-def _made(run: Path, another: Callable[[], Path] | None) -> Path:
-    """Make the folder of a new run, and return it."""
-    while True:
-        try:
-            run.mkdir(parents=True)
-            return run
-        except FileExistsError:
-            if another is None:
-                raise UserError(f"{run} was made by another run just now; choose another name (--name)") from None
-            run = another()
-        except OSError as error:
-            remedy = "choose another folder of runs (--runs), or make room"
-            raise UserError(f"cannot write {run}: {error.strerror}; {remedy}") from error
-
-
-def _write_config(run: Path, config: str, is_new: bool) -> str | None:
-    """Write a run's config and return the one that was there before."""
     try:
-        before = None if is_new else (run / CONFIG).read_text(encoding="utf-8")
+        before = (run / CONFIG).read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read {run / CONFIG}: {error.strerror}; make it readable") from error
+    launch.write(run)
+    write_text(run / CONFIG, config)
     try:
-        write_text(run / CONFIG, config)
-    except UserError:
-        if is_new:
-            run.rmdir()
+        yield run
+    except Exception:
+        if training.step == first_step:
+            write_text(run / CONFIG, before)
         raise
-    return before
+
+
+def _named(folder: Path, run: Path, another: Callable[[], Path]) -> Path:
+    """Give a new run's folder its name, or that of ``another`` if it is taken, and return it."""
+    while True:
+        try:
+            put_in_place(folder, run)
+            return run
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise _cannot_make(run, error) from error
+            run = another()
+
+
+def _cannot_make(run: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {run}: {error.strerror}; choose another folder of runs (--runs), or make room")

@@ -1,11 +1,23 @@
 import errno
 import os
+import signal
 
 import pytest
+from processes import start
 from tiny_run import tiny_training
 
 from segdla.errors import UserError
-from segdla.training.run_folder import CONFIG, config_in_place, new_folder, occupied
+from segdla.training import run_folder
+from segdla.training.relaunch import Launch
+from segdla.training.run_folder import CONFIG, begun, continued, new_folder, occupied
+
+LAUNCH = Launch((), "1", 1)
+
+
+def begin(run, config="data:", training=None, another=None):
+    return begun(
+        run, config, LAUNCH, training or tiny_training(), another or (lambda: new_folder(run.parent, run.name, ""))
+    )
 
 
 def test_names_of_new_runs(tmp_path):
@@ -28,7 +40,7 @@ def test_a_run_s_name_is_that_of_a_folder_in_the_folder_of_runs(tmp_path, name):
 @pytest.mark.parametrize("steps", [0, 1])
 def test_a_new_run_stays_if_a_step_was_taken(tmp_path, steps):
     run, training = tmp_path / "runs" / "a", tiny_training()
-    with pytest.raises(ZeroDivisionError), config_in_place(run, "data:", training, is_new=True):
+    with pytest.raises(ZeroDivisionError), begin(run, training=training):
         assert (run / CONFIG).read_text(encoding="utf-8") == "data:"
         training.step += steps
         raise ZeroDivisionError
@@ -39,7 +51,7 @@ def test_a_new_run_stays_if_a_step_was_taken(tmp_path, steps):
 def test_a_resumed_run_keeps_its_config_unless_a_step_was_taken(tmp_path, steps):
     (tmp_path / CONFIG).write_text("before", encoding="utf-8")
     training = tiny_training(step=7)
-    with pytest.raises(ZeroDivisionError), config_in_place(tmp_path, "now", training, is_new=False):
+    with pytest.raises(ZeroDivisionError), continued(tmp_path, "now", LAUNCH, training):
         assert (tmp_path / CONFIG).read_text(encoding="utf-8") == "now"
         training.step += steps
         raise ZeroDivisionError
@@ -53,37 +65,45 @@ def test_a_folder_that_another_run_has_made_in_the_meantime_gives_way_to_the_nex
     runs = [choose(), choose()]
     assert runs[0] == runs[1]
     with (
-        config_in_place(runs[0], "first", tiny_training(), is_new=True, another=choose) as first,
-        config_in_place(runs[1], "second", tiny_training(), is_new=True, another=choose) as second,
+        begin(runs[0], "first", another=choose) as first,
+        begin(runs[1], "second", another=choose) as second,
     ):
         assert (first, second) == (tmp_path / "mine", tmp_path / "mine-2")
     assert [(run / CONFIG).read_text(encoding="utf-8") for run in (first, second)] == ["first", "second"]
 
 
+def begin_and_die(run):
+    """Begin a run, and be killed before its folder has its name."""
+    run_folder.put_in_place = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # this process is the test's own
+    with begin(run):
+        pass
+
+
+def test_a_run_that_is_killed_before_it_has_a_config_leaves_its_name_free(tmp_path):
+    killed = start(begin_and_die, tmp_path / "mine")
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    with begin(new_folder(tmp_path, "mine", "other")) as run:
+        assert (run / CONFIG).is_file()
+
+
 def test_folders_that_cannot_be_made_are_answered(tmp_path, monkeypatch):
     (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "notes.txt").touch()
     (tmp_path / "file").touch()
-    with (
-        pytest.raises(UserError, match=r"taken was made by another run just now; choose another name"),
-        config_in_place(tmp_path / "taken", "data:", tiny_training(), is_new=True),
-    ):
+    with pytest.raises(UserError, match=r"taken exists; choose another name"), begin(tmp_path / "taken"):
         pass
-    with (
-        pytest.raises(UserError, match=r"cannot write .*Not a directory; choose another folder of runs"),
-        config_in_place(tmp_path / "file" / "run", "data:", tiny_training(), is_new=True),
-    ):
+    answer = r"cannot write .*Not a directory; choose another folder of runs"
+    with pytest.raises(UserError, match=answer), begin(tmp_path / "file" / "run"):
         pass
 
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with (
-        pytest.raises(UserError, match="No space left on device"),
-        config_in_place(tmp_path / "new", "data:", tiny_training(), is_new=True),
-    ):
+    with pytest.raises(UserError, match="No space left on device"), begin(tmp_path / "new"):
         pass
-    assert not (tmp_path / "new").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
 
 
 def test_a_run_that_cannot_be_written_is_answered(tmp_path):
