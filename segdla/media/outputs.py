@@ -24,7 +24,7 @@ from segdla.machine.threads import Background
 from segdla.media.inputs import Input
 from segdla.media.kinds import KINDS, POLYGONS
 from segdla.media.picture_folder import PictureFolder
-from segdla.media.video import VideoWriter
+from segdla.media.video_writer import VideoWriter
 from segdla.visualize import beside, colorize, legend, tint, tinted_classes, with_legend
 
 if TYPE_CHECKING:  # its import would delay --help
@@ -198,10 +198,10 @@ class VideoOutput:
         self._threads = ExitStack()
         self._backgrounds = [self._threads.enter_context(Background(threads=1, waiting=4)) for _ in self._files]
 
-    def write(self, image: np.ndarray, class_ids: np.ndarray) -> None:
-        """Add a frame (H,W,3) and its class ids (H,W)."""
+    def write(self, image: np.ndarray, class_ids: np.ndarray, seconds: float | None = None) -> None:
+        """Add a frame (H,W,3) and its class ids (H,W), shown from ``seconds`` on; None at an even rate."""
         for background, file in zip(self._backgrounds, self._files, strict=True):
-            background.do(file.write, image, class_ids)
+            background.do(file.write, image, class_ids, seconds)
 
     def __enter__(self) -> "VideoOutput":
         return self
@@ -229,8 +229,8 @@ class _Video:
         self._kind = kind
         self._writer = VideoWriter(path, rate)
 
-    def write(self, image: np.ndarray, class_ids: np.ndarray) -> None:
-        self._writer.write(self._output.picture(self._kind, image, class_ids))
+    def write(self, image: np.ndarray, class_ids: np.ndarray, seconds: float | None) -> None:
+        self._writer.write(self._output.picture(self._kind, image, class_ids), seconds)
 
     def close(self, keep: bool) -> None:
         self._writer.close(keep)
@@ -243,6 +243,6 @@ class _Frames(PictureFolder):
         super().__init__(path, r"\d+\.png")
         self._count = 0
 
-    def write(self, image: np.ndarray, class_ids: np.ndarray) -> None:
+    def write(self, image: np.ndarray, class_ids: np.ndarray, seconds: float | None) -> None:
         self.add(f"{self._count:07}.png", class_ids)
         self._count += 1

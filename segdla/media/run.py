@@ -173,10 +173,10 @@ def _predict_video(video: VideoReader, entry: Input, predict: Predict, output: O
     frames = ahead(lambda _: video.read(), repeat(None), threads=1)
     with closing(video), closing(frames), VideoOutput(output, entry, video.rate) as writing:
         for _, future in frames:
-            image = future.result()
-            if image is None:
+            frame = future.result()
+            if frame is None:
                 break
-            writing.write(image, predict(image))
+            writing.write(frame.image, predict(frame.image), frame.seconds)
             count += 1
             tick(count < expected, 0)  # the last one is the input's own
         if not count:

@@ -1,10 +1,7 @@
-"""Videos read and written by OpenCV: as H.264 if its build can write that, else as MPEG-4."""
+"""Videos read by OpenCV, frame by frame, with the times at which frames are shown."""
 
 import math
 import os
-import tempfile
-from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,15 +9,26 @@ import cv2
 import numpy as np
 
 from segdla.errors import UserError
-from segdla.machine.files import partial_path, put_in_place, write_whole
-from segdla.machine.remote.remote_path import RemotePath
 
 _SILENT = 0  # OpenCV's LOG_LEVEL_SILENT
 _USUAL_RATE = 25.0  # frames a second, for a file that doesn't say
 _LOWEST_RATE, _HIGHEST_RATE = 0.01, 65535.0  # that can be written
 _HIGHEST_LIKELY = 240.0  # of rates that nothing confirms; files without a rate say 1000, or 90000
 _LONGEST_PAUSE = 3600.0  # seconds between frames; a longer one is a clock that was set anew
+_EVEN_ENOUGH = 0.5  # largest difference of two gaps between frames, in parts of a mean gap
 _LONG_ENOUGH = 0.9  # part of the length that a header states; some formats only estimate it
+
+
+class TimedImage(NamedTuple):
+    """An image (H,W,3) uint8 RGB, and the seconds after the first one from which it is shown."""
+
+    image: np.ndarray
+    seconds: float
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes."""
+        return self.image.nbytes
 
 
 class VideoReader:
@@ -37,9 +45,9 @@ class VideoReader:
 
     def __init__(self, path: Path):
         _require_readable(path)
-        _quiet()
+        quiet()
         self.path = path
-        self._capture = cv2.VideoCapture(_for_opencv(path), cv2.CAP_FFMPEG)
+        self._capture = cv2.VideoCapture(for_opencv(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise UserError(f"{path} is not a video that can be decoded; replace or remove it")
         stated, count = (_number(self._capture.get(of)) for of in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
@@ -48,11 +56,17 @@ class VideoReader:
         if not times.fit(stated):  # a format may also have packets that are not shown, and so no frames
             times = _times(path, decode=True)
         self.rate = times.rate(stated)
+        self._is_even = times.are_even or not times.span
+        self._count = 0
 
-    def read(self) -> np.ndarray | None:
-        """Return the next frame (H,W,3) uint8 RGB; None at the end."""
+    def read(self) -> TimedImage | None:
+        """Return the next frame; None at the end."""
         has_frame, frame = self._capture.read()
-        return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if has_frame else None
+        if not has_frame:
+            return None
+        seconds = self._count / self.rate if self._is_even else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        self._count += 1
+        return TimedImage(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), seconds)
 
     def close(self) -> None:
         """Close the file."""
@@ -65,6 +79,7 @@ class _Times(NamedTuple):
     num_frames: int
     start: float  # of the first frame, by the file's clock
     span: float  # from the first frame to the last; 0 if the times are of no use
+    are_even: bool  # but for the rounding of times, to milliseconds for example
 
     def fit(self, rate: float) -> bool:
         """Return whether frames at this rate last as long as the times say, to 1 % or the times' milliseconds."""
@@ -80,7 +95,7 @@ class _Times(NamedTuple):
 
 def _times(path: Path, *, decode: bool) -> _Times:
     """Return the times of a video's packets, which takes only the time to read the file, or of its decoded frames."""
-    capture = cv2.VideoCapture(_for_opencv(path), cv2.CAP_FFMPEG, [] if decode else [cv2.CAP_PROP_FORMAT, -1])
+    capture = cv2.VideoCapture(for_opencv(path), cv2.CAP_FFMPEG, [] if decode else [cv2.CAP_PROP_FORMAT, -1])
     rate, start = _number(capture.get(cv2.CAP_PROP_FPS)), 0.0
     times: list[float] = []
     while capture.grab():
@@ -91,7 +106,8 @@ def _times(path: Path, *, decode: bool) -> _Times:
     capture.release()
     gaps = np.diff(np.sort(times))  # packets come in the order in which they are decoded
     is_of_use = len(gaps) > 0 and gaps.min() > 0 and gaps.max() <= _LONGEST_PAUSE
-    return _Times(len(times), start, float(gaps.sum()) if is_of_use else 0.0)
+    are_even = is_of_use and np.ptp(gaps) <= _EVEN_ENOUGH * gaps.mean()
+    return _Times(len(times), start, float(gaps.sum()) if is_of_use else 0.0, bool(are_even))
 
 
 def _num_frames(times: _Times, rate: float, count: int) -> int:
@@ -108,97 +124,7 @@ def _number(value: float) -> float:
     return value if math.isfinite(value) and 0 < value < 1e12 else 0.0
 
 
-class VideoWriter:
-    """A video file, written whole or not at all: until it is closed it has another name.
-
-    All frames have the size of the first one. Encoders halve the resolution of colour, so an odd side loses its last
-    pixel.
-    """
-
-    def __init__(self, path: Path, rate: float):
-        self.path = path
-        self.rate = rate
-        self._folder = tempfile.TemporaryDirectory() if isinstance(path, RemotePath) else None
-        self._partial = Path(self._folder.name, "video.mp4") if self._folder else partial_path(path, path.suffix)
-        self._writer: cv2.VideoWriter | None = None
-        self._count = 0
-        self._shape: tuple[int, ...] = ()
-
-    def write(self, frame: np.ndarray) -> None:
-        """Add a frame (H,W,3) uint8 RGB. Raises UserError if the file can't be written, or the size is another."""
-        if self._writer is None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise _unwritable(self.path, error.strerror) from error
-            self._writer, self._shape = _open(self._partial, codec(), self.rate, frame), frame.shape
-            if not self._writer.isOpened():
-                raise _unwritable(self.path, "OpenCV could not open it")
-        if frame.shape != self._shape:  # OpenCV would leave the frame out silently
-            raise UserError(
-                f"{self.path}: a frame of {frame.shape[:2]} among those of {self._shape[:2]}; split the video"
-            )
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        self._count += 1
-
-    def close(self, keep: bool) -> None:
-        """Close the file and ``keep`` it under its name, or delete it. Raises UserError if frames are missing."""
-        if self._writer is None:
-            return
-        self._writer.release()
-        try:
-            if keep and not self._is_whole():
-                keep = False
-                raise _unwritable(self.path, "frames are missing, as on a full disk")
-            if keep and self._folder:
-                write_whole(self.path, self._partial.read_bytes())
-            elif keep:
-                put_in_place(self._partial, self.path)
-        except OSError as error:
-            keep = False
-            raise _unwritable(self.path, str(error)) from error
-        finally:
-            if self._folder:
-                self._folder.cleanup()
-            elif not keep:
-                with suppress(OSError):
-                    self._partial.unlink()
-
-    def _is_whole(self) -> bool:
-        """Return whether all frames can be read again; OpenCV is silent about a full disk."""
-        try:
-            return VideoReader(self._partial).num_frames == self._count
-        except UserError:  # cut short before anything that can be read
-            return False
-
-
-@lru_cache
-def codec() -> str:
-    """Return the best codec of mp4 files that this OpenCV writes: ``avc1`` (H.264) or ``mp4v`` (MPEG-4 part 2).
-
-    Raises UserError if there is none.
-    """
-    _quiet()
-    frame = np.zeros((64, 64, 3), np.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("avc1", "mp4v"):
-            writer = _open(Path(folder, f"{name}.mp4"), name, 25, frame)
-            is_open = writer.isOpened()
-            writer.release()
-            if is_open:
-                return name
-    raise UserError("this OpenCV can't write videos; install opencv-python-headless, or choose --output-kind ids")
-
-
-def _open(path: Path, name: str, rate: float, frame: np.ndarray) -> cv2.VideoWriter:
-    if rate > 65.535:
-        # MPEG-4 divides a second into at most 65535 parts, OpenCV into as many as the rate has digits for.
-        rate = round(rate, 2 if rate <= 655.35 else 0)
-    size = (frame.shape[1], frame.shape[0])
-    return cv2.VideoWriter(_for_opencv(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*name), rate, size)
-
-
-def _for_opencv(path: Path) -> str:
+def for_opencv(path: Path) -> str:
     name = str(path.absolute())  # in a:b.mp4, OpenCV would take a for a protocol
     try:
         name.encode()
@@ -207,7 +133,7 @@ def _for_opencv(path: Path) -> str:
     return name
 
 
-def _quiet() -> None:
+def quiet() -> None:
     # Errors are answered here. FFmpeg would print messages of its own; it reads this variable when it is first used.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     set_log_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel  # OpenCV 4, 5
@@ -220,7 +146,3 @@ def _require_readable(path: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _unwritable(path: Path, reason: str | None) -> UserError:
-    return UserError(f"cannot write {path}: {reason}; choose another place or make room")

@@ -1,16 +1,15 @@
-"""Videos in and out."""
+"""Videos in."""
 
 import os
 import struct
 
 import cv2
-import numpy as np
 import pytest
 from support import photo
 
 from segdla.errors import UserError
 from segdla.media import video
-from segdla.media.video import VideoReader, VideoWriter
+from segdla.media.video import VideoReader
 
 
 def element(number, *parts):
@@ -39,20 +38,7 @@ def frames_of(path):
     while (frame := reader.read()) is not None:
         frames.append(frame)
     reader.close()
-    return reader.rate, frames
-
-
-def test_what_is_written_is_read_back(tmp_path):
-    frames = [np.full((48, 64, 3), (60 + 20 * i, 30, 200), np.uint8) for i in range(5)]
-    writer = VideoWriter(tmp_path / "new" / "Straße 1.mp4", 29.97)
-    for frame in frames:
-        writer.write(frame)
-    assert not writer.path.exists()
-    writer.close(keep=True)
-    rate, back = frames_of(writer.path)
-    assert rate == pytest.approx(29.97) and len(back) == 5
-    for frame, one in zip(frames, back, strict=True):  # red is red, up to the codec's loss
-        np.testing.assert_allclose(one.mean((0, 1)), frame.mean((0, 1)), atol=8)
+    return frames
 
 
 EVEN = [40 * index for index in range(10)]
@@ -83,6 +69,19 @@ UNEVEN = [*range(0, 320, 40), 1000, 2000]  # 8 frames at 25 a second, and then p
 def test_a_rate_is_by_the_times_where_the_stated_one_does_not_fit_them(tmp_path, times, states, rate):
     reader = VideoReader(matroska(tmp_path / "a.mkv", times, states))
     assert reader.rate == pytest.approx(rate, rel=1e-6) and reader.num_frames == len(times)
+
+
+@pytest.mark.parametrize("start", [0, 5000])
+@pytest.mark.parametrize("times", [UNEVEN, [0, 40, 80, 300, 340, 380]])  # the last: 5 gaps in 380 ms
+@pytest.mark.parametrize("states", [25, 5000 / 380])  # the true mean rate too is no even one
+def test_frames_have_their_own_times_at_a_varying_rate(tmp_path, times, states, start):
+    frames = frames_of(matroska(tmp_path / "a.mkv", [start + time for time in times], states))
+    assert [frame.seconds for frame in frames] == pytest.approx([time / 1000 for time in times])
+
+
+def test_times_that_were_rounded_are_even(tmp_path):
+    frames = frames_of(matroska(tmp_path / "a.mkv", [0, 33, 67, 100, 133, 167], 30))
+    assert [frame.seconds for frame in frames] == pytest.approx([index / 30 for index in range(6)], abs=1e-9)
 
 
 @pytest.mark.parametrize("start", [0, 5000])
@@ -126,25 +125,6 @@ def test_times_that_are_no_numbers(tmp_path, monkeypatch, value):
     assert VideoReader(path).rate == 30
 
 
-@pytest.mark.parametrize("rate", [1 / 60, 2000, 65535])
-def test_what_has_odd_rates_lasts_as_long(tmp_path, rate):
-    writer = VideoWriter(tmp_path / "a.mp4", rate)
-    for index in range(3):
-        writer.write(photo(48, 64, index))
-    writer.close(keep=True)
-    assert frames_of(writer.path)[0] == pytest.approx(rate, rel=0.03)  # OpenCV writes rates to thousandths
-
-
-def test_frames_that_did_not_get_to_the_disk(tmp_path, monkeypatch):
-    writer = VideoWriter(tmp_path / "a.mp4", 25)
-    writer.write(photo(48, 64))
-    writer._writer.release()
-    writer._partial.write_bytes(writer._partial.read_bytes()[:100])  # as OpenCV leaves it when the disk is full
-    with pytest.raises(UserError, match=r"cannot write .*a\.mp4: frames are missing, as on a full disk; choose"):
-        writer.close(keep=True)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize("content", [b"", b"no video" * 1000])
 def test_files_that_are_no_video(tmp_path, content, capfd):
     (tmp_path / "bad.mp4").write_bytes(content)
@@ -160,60 +140,11 @@ def test_names_that_are_no_text(tmp_path):
     path.touch()
     with pytest.raises(UserError, match="no UTF-8; rename it"):
         VideoReader(path)
-    writer = VideoWriter(path, 25)
-    with pytest.raises(UserError, match="no UTF-8; rename it"):
-        writer.write(photo(48, 64))
-
-
-@pytest.mark.parametrize("rate", [66.123, 239.761, 999.9])
-def test_rates_of_slow_motion(tmp_path, rate):
-    writer = VideoWriter(tmp_path / "a.mp4", rate)
-    for index in range(3):
-        writer.write(photo(48, 64, index))
-    writer.close(keep=True)
-    assert frames_of(writer.path)[0] == pytest.approx(rate, rel=1e-3)
-
-
-class FakeWriter:
-    """Opens for one codec alone."""
-
-    works = ""
-
-    def __init__(self, path, api, code, rate, size):
-        self.code = code
-
-    @staticmethod
-    def fourcc(*letters):
-        return "".join(letters)
-
-    def isOpened(self):  # noqa: N802 (OpenCV's name)
-        return self.code == self.works
-
-    def release(self):
-        pass
-
-
-@pytest.mark.parametrize("works", ["avc1", "mp4v"])
-def test_h264_where_there_is_an_encoder_else_mpeg4(monkeypatch, works):
-    monkeypatch.setattr(cv2, "VideoWriter", FakeWriter)
-    monkeypatch.setattr(FakeWriter, "works", works)
-    assert video.codec.__wrapped__() == works
-
-
-def test_an_opencv_that_writes_no_video(monkeypatch):
-    monkeypatch.setattr(cv2, "VideoWriter", FakeWriter)
-    with pytest.raises(UserError, match="can't write videos"):
-        video.codec.__wrapped__()
 
 
 def test_opencv_4_is_silenced_by_its_own_name_for_it(monkeypatch):
     levels = []
     monkeypatch.setattr(cv2, "setLogLevel", levels.append, raising=False)
     monkeypatch.delattr(cv2.utils, "logging", raising=False)
-    video._quiet()
+    video.quiet()
     assert levels == [0]
-
-
-def test_looking_for_an_encoder_is_silent(capfd):
-    assert video.codec.__wrapped__() in ("avc1", "mp4v")
-    assert capfd.readouterr().err == ""

@@ -46,13 +46,13 @@ class ThinnedVideo:
         """
         self._limits.require_frames(self.num_frames)
         kept = index = 0
-        while (image := self._reader.read()) is not None:
+        while (frame := self._reader.read()) is not None:
             if index == 0:
-                self._limits.require_pixels(*image.shape[:2])
+                self._limits.require_pixels(*frame.image.shape[:2])
             if self._slot(index) == kept:
                 self._limits.require_frames(kept + 1)
                 kept += 1
-                yield index / self._own_rate, image
+                yield index / self._own_rate, frame.image
             index += 1
         expected = self._reader.num_frames
         if not kept:

@@ -60,6 +60,6 @@ def video(tmp_path_factory):
         writer.write(np.ascontiguousarray(photo(32, 48, seed)[..., ::-1]))
     writer.release()
     reader = VideoReader(path)
-    frames = [reader.read() for _ in range(12)]
+    frames = [reader.read().image for _ in range(12)]
     reader.close()
     return path.read_bytes(), frames
