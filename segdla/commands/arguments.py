@@ -92,6 +92,13 @@ def positive(word: str) -> int:
     return int(word)
 
 
+def count(word: str) -> int:
+    """Parse a number of things, 0 or more."""
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{quoted(word)} is not a whole number, 0 or more")
+    return int(word)
+
+
 def tolerance(word: str) -> float:
     """Parse a distance in pixels, 0 or more."""
     try:

@@ -1,15 +1,17 @@
 """From the config to an export, which is calibrated and scored on images of the config's data set."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from segdla.checkpoints.checkpoint import Card
 from segdla.config import Config
 from segdla.data.class_weights import count_pixels
 from segdla.data.from_config import open_split, whole_images
-from segdla.data.source import Source
+from segdla.data.source import Classes, Source
 from segdla.data.subset import evenly_spaced
 from segdla.errors import UserError
 from segdla.evaluation.count import count_batches
@@ -55,20 +57,52 @@ def export_network(
         raise UserError(f"max_drop (--max-drop) is {max_drop}: give a number of points from 0 on")
     require_unused(path, kind)  # before data are opened
     size = _size(config, kind, size)
-    if size is not None:
-        config = config.model_copy(update={"eval": config.eval.model_copy(update={"window": size})})
-    calibration = None
-    if int8:
-        images = evenly_spaced(open_split(config, "train"), NUM_CALIBRATION)
-        calibration = (images.read(index)[0] for index in progress(range(len(images)), "calibrating"))
-    scorer, head = None, head_of(config, card.classes, card.thresholds)
-    try:
-        scorer = _scorer(config, head, evenly_spaced(open_split(config, "val"), num_images))
-    except UserError as error:
-        say(f"not scored: {error}")
+    head, calibration = head_of(config, card.classes, card.thresholds), calibration_images(config) if int8 else None
+    images = validation_images(config, card.classes, num_images)
+    scorer = None if images is None else scorer_on(images, config, head, size)
     allowed = max_drop if int8 else MOST_LOST
     checks: dict[str, Any] = {"calibration": calibration, "max_drop": allowed, "scorer": scorer, "head": head}
     return export(network, card, path, kind, **checks, size=size)
+
+
+def calibration_images(config: Config) -> Iterator[np.ndarray]:
+    """Return the training images (H,W,3) uint8 that int8 is calibrated on, read when they are asked for.
+
+    Raises UserError if there are none.
+    """
+    images = evenly_spaced(open_split(config, "train"), NUM_CALIBRATION)
+    return (images.read(index)[0] for index in progress(range(len(images)), "calibrating"))
+
+
+def validation_images(config: Config, classes: Classes, number: int) -> Source | None:
+    """Return at most ``number`` labelled validation images of these classes; if there are none, say so, and why."""
+    try:
+        images = evenly_spaced(open_split(config, "val"), number)
+        if images.classes.names != classes.names:
+            raise UserError(f"the data set has other classes ({', '.join(images.classes.names)}) than the network")
+        if not count_pixels(images)[0].any():
+            raise UserError(f"no labelled pixel of a class in {len(images)} validation images")
+    except UserError as error:
+        say(f"not scored: {error}")
+        return None
+    return images
+
+
+def scorer_on(
+    images: Source, config: Config, head: Head, size: tuple[int, int] | None = None, device: torch.device = _CPU
+) -> Scorer:
+    """Return the scorer on labelled images; those larger than ``size``, if there is one, are seen by windows of it."""
+    if size is not None:
+        config = config.model_copy(update={"eval": config.eval.model_copy(update={"window": size})})
+
+    def mean_iou(logits_of: LogitsOf, stride: int) -> float:
+        predictor = Predictor(logits_of, stride, config.eval, head=head)
+        confusion = counts_of(images.classes, device)
+        batches = progress(whole_images(config, images, device), "scoring")
+        count_batches(lambda batch: Prediction(predictor.class_ids(batch)), batches, [confusion], device)
+        return confusion.scores(images.classes.names).mean_iou
+
+    return Scorer(mean_iou, len(images))
 
 
 def _size(config: Config, kind: str, size: tuple[int, int] | None) -> tuple[int, int] | None:
@@ -84,18 +118,3 @@ def _size(config: Config, kind: str, size: tuple[int, int] | None) -> tuple[int,
     except UserError as error:
         raise UserError(f"a {kind} file is for one size: give --size HEIGHT WIDTH ({error})") from error
     return height, width
-
-
-def _scorer(config: Config, head: Head, images: Source) -> Scorer:
-    """Return the scorer on labelled images. Raises UserError if no pixel of them is labelled as a class."""
-    if not count_pixels(images)[0].any():
-        raise UserError(f"no labelled pixel of a class in {len(images)} validation images")
-
-    def mean_iou(logits_of: LogitsOf, stride: int) -> float:
-        predictor = Predictor(logits_of, stride, config.eval, head=head)
-        confusion = counts_of(images.classes)
-        batches = progress(whole_images(config, images, _CPU), "scoring")
-        count_batches(lambda batch: Prediction(predictor.class_ids(batch)), batches, [confusion], _CPU)
-        return confusion.scores(images.classes.names).mean_iou
-
-    return Scorer(mean_iou, len(images))

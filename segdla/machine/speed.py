@@ -1,6 +1,8 @@
 """Time and memory of a function."""
 
 import gc
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -8,6 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+from segdla.version import __version__
 
 _PROCESS = Path("/proc/self")
 
@@ -17,6 +21,7 @@ class Speed(NamedTuple):
 
     median: float  # seconds
     p95: float  # seconds: all but one call in twenty took less
+    processor: float  # seconds that this process's threads computed, which other work on the machine hardly changes
     peak: float | None  # bytes beyond those in use before; None if the system does not say
 
 
@@ -30,16 +35,38 @@ def measure(work: Callable[[], object], device: torch.device, seconds: float = 1
         work()
     wait_for(device)
     times: list[float] = []
+    busy: list[float] = []
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline or len(times) < fewest:
-        start = time.perf_counter()
+        start, start_busy = time.perf_counter(), time.process_time()
         work()
         wait_for(device)
         times.append(time.perf_counter() - start)
+        busy.append(time.process_time() - start_busy)
     peak = _peak(device)
     ordered = sorted(times)
     p95 = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]
-    return Speed(statistics.median(times), p95, None if peak is None else max(0.0, peak - before))
+    beyond = None if peak is None else max(0.0, peak - before)
+    return Speed(statistics.median(times), p95, statistics.median(busy), beyond)
+
+
+def conditions() -> dict[str, object]:
+    """Return what figures depend on, for JSON: the processor, its instruction set, threads, versions, and other work.
+
+    ``load`` is the mean number of processes that computed or waited in the last minute; None if the system doesn't say.
+    """
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return {
+        "processor": next(names, platform.processor() or platform.machine()),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "torch": torch.__version__,
+        "segdla": __version__,
+    }
 
 
 def peak_memory(work: Callable[[], object], device: torch.device) -> float | None:

@@ -15,10 +15,11 @@ from segdla.checkpoints.find import find_checkpoint
 from segdla.checkpoints.from_config import restored
 from segdla.config import Config, EvalConfig, find_config, load_config, parse
 from segdla.data.from_config import open_split
-from segdla.data.source import Classes
+from segdla.data.source import Classes, Source
 from segdla.errors import UserError, quoted
-from segdla.export.formats import FORMATS, open_file, write_file
-from segdla.inference.from_config import Predictor, num_logits
+from segdla.export.formats import FORMATS, is_exported, open_file, write_file
+from segdla.export.from_config import calibration_images, scorer_on, validation_images
+from segdla.inference.from_config import Predictor, head_of, num_logits
 from segdla.inference.predictors import LogitsOf
 from segdla.machine.device import compiled, in_precision, start
 from segdla.machine.out_of_memory import answering_out_of_memory
@@ -27,8 +28,11 @@ from segdla.machine.terminal import say
 from segdla.models.dlaseg import DLASeg
 from segdla.models.fold import folded, for_prediction
 from segdla.models.from_config import build_network
+from segdla.models.macs import count_macs
+from segdla.trained.open import open_trained
 
 _NUM_CLASSES = 19  # Cityscapes', for a config whose data set is not here
+_SIZE = (512, 1024)
 
 
 def backends() -> dict[str, tuple[str, ...]]:
@@ -37,30 +41,102 @@ def backends() -> dict[str, tuple[str, ...]]:
 
 
 class Measurement(NamedTuple):
-    """A backend with its precision, the device that it computes on, and its speed."""
+    """A backend with its precision, on a device and for images of ``size``: its speed and, if scored, its mIoU."""
 
     backend: str
     device: torch.device
+    size: tuple[int, int]
     speed: Speed
+    mean_iou: float | None
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """All figures, for JSON."""
+        return {"device": str(self.device), "size": self.size, **self.speed._asdict(), "mean_iou": self.mean_iou}
 
 
 class Work(NamedTuple):
-    """The work that is measured: ``batch`` images of ``size`` (height, width) at a time, for some seconds."""
+    """The work that is measured: ``batch`` images of ``size`` (height, width) at a time, for some seconds.
 
-    size: tuple[int, int]
-    batch: int
-    seconds: float
+    Without a size, an exported file is measured at its own, and all else at 512x1024. ``num_images`` of the validation
+    images are predicted to be scored.
+    """
 
-    def measure(self, logits_of: LogitsOf, stride: int, device: torch.device) -> Speed:
-        """Measure the way from images to class ids. Raises UserError if memory runs out."""
-        remedy = f"lower batch (--batch, now {self.batch}) or size (--size, now {self.size[0]}x{self.size[1]})"
+    size: tuple[int, int] | None = None
+    batch: int = 1
+    seconds: float = 10.0
+    num_images: int = 0
+
+    def images(self, config: Config, classes: Classes) -> Source | None:
+        """Return the images to score a network on; None if there are none, or it has not been trained."""
+        trained = bool(classes.names) and not classes.whole_images
+        return validation_images(config, classes, self.num_images) if trained and self.num_images else None
+
+
+class Subject(NamedTuple):
+    """A network to measure, on the CPU, with its config and its card, which holds no classes if it is not trained."""
+
+    network: DLASeg
+    config: Config
+    card: Card
+
+
+class _Bench(NamedTuple):
+    """What measures and scores every backend of one network alike."""
+
+    work: Work
+    config: Config
+    card: Card
+    images: Source | None
+
+    def measure(
+        self, name: str, logits_of: LogitsOf, stride: int, device: torch.device, only: tuple[int, int] | None = None
+    ) -> Measurement:
+        """Measure a backend from images to class ids, and score it; ``only`` is the size that it is for, if it has one.
+
+        Raises UserError if memory runs out.
+        """
+        size, batch = self.work.size or only or _SIZE, self.work.batch
+        if only is not None and size != only:
+            raise UserError(f"the file is for images of {only[0]}x{only[1]}, not of {size[0]}x{size[1]} (--size)")
+        remedy = f"lower batch (--batch, now {batch}) or size (--size, now {size[0]}x{size[1]})"
         with torch.inference_mode(), answering_out_of_memory(device, remedy):
-            images = torch.randint(0, 256, (self.batch, 3, *self.size), dtype=torch.uint8, device=device)
+            images = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8, device=device)
             predictor = Predictor(logits_of, stride, EvalConfig(window="whole"))
-            return measure(partial(predictor.class_ids, images), device, self.seconds)
+            speed = measure(partial(predictor.class_ids, images), device, self.work.seconds)
+        mean_iou = None
+        if self.images is not None:
+            head = head_of(self.config, self.card.classes, self.card.thresholds)
+            mean_iou = scorer_on(self.images, self.config, head, only, device).mean_iou(logits_of, stride)
+        return Measurement(name, device, size, speed, mean_iou)
 
 
-def open_network(name: str, overrides: Mapping[str, Any]) -> tuple[DLASeg, Config]:
+def measure_named(
+    name: str,
+    overrides: Mapping[str, Any],
+    device: torch.device,
+    work: Work,
+    chosen: Sequence[str] | None = None,
+    int8: bool = False,
+) -> Iterator[Measurement]:
+    """Measure an exported file, or a network in the backends that are ``chosen``; say how large the network is.
+
+    With ``int8``, the formats that have it are measured in it too. Raises UserError if something does not fit.
+    """
+    if is_exported(Path(name)):
+        if chosen or int8:
+            raise UserError(f"{name} is one backend, as it was exported; leave out --backends and --int8")
+        yield measure_file(Path(name), overrides, device, work)
+        return
+    subject = open_subject(name, overrides)
+    network, (height, width) = subject.network, work.size or _SIZE
+    parameters, macs = sum(p.numel() for p in network.parameters()), count_macs(network, height, width)
+    size = f"{parameters / 1e6:.2f} M parameters, {macs / 1e9:.1f} GMAC at {height}x{width}"
+    say(f"{subject.config.model.title}: {size}")
+    yield from measure_backends(subject, device, work, chosen, int8)
+
+
+def open_subject(name: str, overrides: Mapping[str, Any]) -> Subject:
     """Open a network on the CPU: that of a run or checkpoint with its weights, that of a config without.
 
     Raises UserError if none has that name.
@@ -69,31 +145,58 @@ def open_network(name: str, overrides: Mapping[str, Any]) -> tuple[DLASeg, Confi
     if path.suffix not in (".yaml", ".yml"):
         checkpoint = read_checkpoint(find_checkpoint(name).path)
         config = parse(checkpoint.card.config, overrides, source=str(checkpoint.path))
-        return restored(checkpoint, config, torch.device("cpu")), config
+        return Subject(restored(checkpoint, config, torch.device("cpu")), config, checkpoint.card)
     config = load_config(path, overrides)
     try:
         number = num_logits(config, open_split(config, "train").classes)
     except UserError as error:
         number = _NUM_CLASSES
         say(f"with {number} classes, as the data set is not here ({error})")
-    return build_network(config.model, number).eval(), config
+    card = Card(config.model_dump(mode="json"), Classes((), ()))
+    return Subject(build_network(config.model, number).eval(), config, card)
 
 
-def measure_file(path: Path, device: torch.device, work: Work) -> Measurement:
-    """Measure an exported file. Raises UserError if it can't be read."""
-    start(device, "fp32")  # for what the file does not compute
-    exported = open_file(find_checkpoint(path).path, device)
-    speed = work.measure(exported.logits_of, exported.stride, exported.device)
-    return Measurement(f"{path.suffix} {exported.precision}", exported.device, speed)
+def measure_file(path: Path, overrides: Mapping[str, Any], device: torch.device, work: Work) -> Measurement:
+    """Measure an exported file. Raises UserError if it can't be read, or is not for the size."""
+    trained = open_trained(path, device, overrides=overrides)
+    bench = _Bench(work, trained.config, trained.card, work.images(trained.config, trained.classes))
+    name = f"{path.suffix} {trained.machine.precision}"
+    return bench.measure(name, trained.logits_of, trained.stride, trained.device, trained.only)
 
 
 def measure_backends(
-    network: DLASeg, config: Config, device: torch.device, work: Work, chosen: Sequence[str] | None = None
+    subject: Subject, device: torch.device, work: Work, chosen: Sequence[str] | None = None, int8: bool = False
 ) -> Iterator[Measurement]:
-    """Measure a network, on the CPU, in the ``chosen`` backends, or all that are installed; the network is changed.
+    """Measure a network in the ``chosen`` backends, or all that are installed; the network is changed.
 
     Raises UserError if one of them is unknown or not installed.
     """
+    network, config, card = subject
+    chosen = _chosen(config, chosen)
+    stride, size = network.output_stride, work.size or _SIZE
+    start(device, "fp32")  # exported files compute in it
+    bench = _Bench(work, config, card, work.images(config, card.classes))
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in [backend for backend in chosen if backend in FORMATS]:  # first, as the rest changes the network
+            only = size if FORMATS[kind].ONE_SIZE else None
+            for precision in ("fp32", "int8") if int8 and FORMATS[kind].INT8 else ("fp32",):
+                path = Path(folder) / f"{precision}{FORMATS[kind].SUFFIX}"
+                calibration = calibration_images(config) if precision == "int8" else None
+                write_file(network, card, path, kind, calibration, size=only)
+                exported = open_file(path, device)
+                yield bench.measure(f"{kind} {precision}", exported.logits_of, stride, exported.device, only)
+    precision = start(device, config.train.precision).precision
+    network = network.to(device).to(memory_format=torch.channels_last)
+    if "compiled" in chosen:
+        logits_of = in_precision(compiled(folded(copy.deepcopy(network)).logits, device), device, precision)
+        yield bench.measure(f"compiled {precision}", logits_of, stride, device)
+    if "eager" in chosen:
+        logits_of = in_precision(for_prediction(network, device, precision).logits, device, precision)
+        yield bench.measure(f"eager {precision}", logits_of, stride, device)
+
+
+def _chosen(config: Config, chosen: Sequence[str] | None) -> Sequence[str]:
+    """Return the chosen backends, or all that are installed. Raises UserError if one can't compute the network."""
     unknown = [backend for backend in chosen or () if backend not in backends()]
     if unknown:
         raise UserError(f"{quoted(unknown[0])} is none of the backends {', '.join(backends())}")
@@ -102,22 +205,4 @@ def measure_backends(
         installed = [name for name in installed if name not in FORMATS]
         if foreign := [name for name in chosen or () if name in FORMATS]:
             raise UserError(f"{foreign[0]} is for networks for masks; this one labels whole images, so leave it out")
-    chosen = chosen or installed
-    stride = network.output_stride
-    start(device, "fp32")  # exported files compute in it
-    card = Card(config.model_dump(mode="json"), Classes((), ()))
-    with tempfile.TemporaryDirectory() as folder:
-        for kind in [backend for backend in chosen if backend in FORMATS]:  # first, as the rest changes the network
-            path = Path(folder) / f"network{FORMATS[kind].SUFFIX}"
-            write_file(network, card, path, kind, size=work.size if FORMATS[kind].ONE_SIZE else None)
-            exported = open_file(path, device)
-            speed = work.measure(exported.logits_of, stride, exported.device)
-            yield Measurement(f"{kind} fp32", exported.device, speed)
-    precision = start(device, config.train.precision).precision
-    network = network.to(device).to(memory_format=torch.channels_last)
-    if "compiled" in chosen:
-        logits_of = in_precision(compiled(folded(copy.deepcopy(network)).logits, device), device, precision)
-        yield Measurement(f"compiled {precision}", device, work.measure(logits_of, stride, device))
-    if "eager" in chosen:
-        logits_of = in_precision(for_prediction(network, device, precision).logits, device, precision)
-        yield Measurement(f"eager {precision}", device, work.measure(logits_of, stride, device))
+    return chosen or installed

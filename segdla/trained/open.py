@@ -35,6 +35,7 @@ class TrainedNetwork:
     ``logits_of`` takes images (B,3,H,W), RGB in 0..255, on ``device``, and gives float32 logits (B,C,h,w) at ``stride``
     of the images padded at the bottom and the right. ``model`` is the network behind it; None if a runtime computes.
     ``overrides`` were applied to the config; ``own_model`` is the network that the caller handed in, untouched.
+    ``only`` is the (height, width) of images that a file is for; None if it takes any.
     """
 
     logits_of: LogitsOf
@@ -46,6 +47,7 @@ class TrainedNetwork:
     overrides: Mapping[str, Any]
     model: DLASeg | None = None
     own_model: DLASeg | None = None
+    only: Size = None
 
     def __post_init__(self) -> None:
         if self.config.eval.temperature == "fitted" and self.card.temperature is None:
@@ -148,7 +150,8 @@ def _open_exported(origin: Found, device: torch.device, overrides: Mapping[str, 
         raise UserError(f"{path} is compiled by its own runtime, or not at all; leave compile out")
     start(exported.device, "fp32")  # for what the file does not compute
     machine = Machine(exported.device, exported.precision, exported.precision)
-    return TrainedNetwork(exported.logits_of, exported.stride, config, exported.card, origin, machine, overrides)
+    computes = exported.logits_of, exported.stride
+    return TrainedNetwork(*computes, config, exported.card, origin, machine, overrides, only=exported.size)
 
 
 def _by_windows(config: Config, size: tuple[int, int], path: Path, overrides: Mapping[str, Any]) -> Config:

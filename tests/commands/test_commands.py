@@ -334,7 +334,8 @@ def test_a_network_is_measured(tool, tmp_path, capfd):
     words = ("--size", 32, 48, "--seconds", 0, "--backends", "eager", "--device", "cpu", "--json", tmp_path / "x.json")
     assert tool("benchmark")(ROOT / "configs" / "quickstart.yaml", *words) == 0
     assert "1.48 M parameters" in capfd.readouterr().out
-    assert set(json.loads((tmp_path / "x.json").read_text())["backends"]) == {"eager fp32"}
+    output = json.loads((tmp_path / "x.json").read_text())
+    assert set(output["backends"]) == {"eager fp32"} and output["machine"]["threads"] == torch.get_num_threads()
 
 
 def test_a_measurement_that_can_not_be_kept_is_not_begun(fails, tmp_path):

@@ -17,6 +17,7 @@ def test_calls_are_timed_one_by_one():
     speed = measure(work, torch.device("cpu"), seconds=0, fewest=9)
     assert len(calls) == 2 + 9  # two warm up
     assert 0.001 <= speed.median < 0.03 <= speed.p95
+    assert speed.processor < speed.median  # who sleeps does not compute
 
 
 def peak_in_a_fresh_process(work):
