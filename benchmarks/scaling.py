@@ -1,14 +1,15 @@
 """Measure what several processes and saving cost: python benchmarks/scaling.py [--processes 1 2 4 8] [--rounds 8]
 
-Three parts, written to results/scaling.json. Saving: how long a step waits for a state that is written on the spot, and
-for one that is copied and written by a thread. Processes: weak scaling on this machine, one thread and as many images
-each: steps that average gradients (over gloo) and steps that don't, in turn; an evaluation; a cache, which the first
-process builds while the others wait. Volume: the bytes that a ring all-reduce sends per step and GPU, and how long that
-takes at the bandwidths below; this part is a calculation. A GPU has NVLink to the others of its machine, and its share
-of the machine's Ethernet to all beyond.
+Three parts, written to results/scaling.json. Saving: how long a step waits for a state that is written on the spot, or
+copied at once, and for one that a thread copies and writes. Processes: weak scaling on this machine, one thread and as
+many images each: steps that average gradients (over gloo) and steps that don't, in turn; an evaluation; a cache, which
+the first process builds while the others wait. Volume: the bytes that a ring all-reduce sends per step and GPU, and how
+long that takes at the bandwidths below; this part is a calculation. A GPU has NVLink to the others of its machine, and
+its share of the machine's Ethernet to all beyond.
 """
 
 import argparse
+import json
 import multiprocessing
 import os
 import socket
@@ -19,12 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from measure import machine, write
-from torch import nn
+from measure import RESULTS, machine, write
+from torch import Tensor, nn
 
 import segdla
 from segdla.data.cache import CachedSource
-from segdla.data.loader import WholeImages
+from segdla.data.loader import Batch, WholeImages
 from segdla.data.samples import SegmentationDataset
 from segdla.data.scenes import Scenes
 from segdla.evaluation.confusion import ConfusionMatrix
@@ -33,7 +34,7 @@ from segdla.evaluation.evaluator import Prediction
 from segdla.inference.score_maps import classify
 from segdla.machine import distributed
 from segdla.models.dla import VARIANTS
-from segdla.training.saver import Saver
+from segdla.training.saver import Saver, copy_all, memory_for
 from segdla.training.state import Training, write_state
 
 CLASSES = 19
@@ -42,36 +43,54 @@ NVLINK, ETHERNET = 300e9, 100e9 / 8 / PER_MACHINE  # bytes/s of a GPU, one way: 
 GPUS = (8, 64, 512)
 
 
-def median_ms(work: Callable[[], object], rounds: int) -> float:
+def median_ms(work: Callable[[], object], rounds: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the median time of calls, after one that warms up."""
     times = []
     for _ in range(1 + rounds):
-        start = time.perf_counter()
+        start = clock()
         work()
-        times.append(1e3 * (time.perf_counter() - start))
+        times.append(1e3 * (clock() - start))
     return round(statistics.median(times[1:]), 1)
 
 
 def saving(name: str, rounds: int) -> dict[str, float]:
-    """Return how long a step waits for a saving, in ms, and the size of the state: weights and AdamW's moments."""
+    """Return how long a step is held up by a saving, in ms, and the size of the state: weights and AdamW's moments.
+
+    ``held_up`` is ``save`` and what is left of the copy when the gradients are there, by the wall's clock; the other
+    times of the step's thread are by the processor's, which other work on the machine does not lengthen.
+    """
     model = segdla.create_model(name, CLASSES)
     optimizer = torch.optim.AdamW(model.named_parameters(), 1e-3, fused=True)
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
+    training, images = Training(model, optimizer, lambda step: 1.0), torch.zeros(2, 3, 128, 128, dtype=torch.uint8)
+    here: list[float] = []  # when the gradients are there
+
+    def gradients(parts: tuple[Batch, ...]) -> Tensor:
+        (loss := model(images).mean()).backward()
+        here.append(time.perf_counter())
+        return loss.detach()
+
+    gradients(())
     optimizer.step()
-    training = Training(model, optimizer, lambda step: 1.0)
     with tempfile.TemporaryDirectory() as folder, Saver(Path(folder)) as saver:
-        waits = []
+        held_up, of_thread = [], []
         for _ in range(1 + rounds):
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.thread_time()
             saver.save(training)
-            waits.append(1e3 * (time.perf_counter() - start))
+            held_up.append(time.perf_counter() - start)
+            of_thread.append(1e3 * (time.thread_time() - used))
+            saver.while_copying(gradients)(())
+            held_up[-1] = 1e3 * (held_up[-1] + time.perf_counter() - here[-1])
             saver.settle()
+        memory = memory_for(training.state_dict(), None)
         return {
             "state_mb": round((Path(folder) / "last.pt").stat().st_size / 1e6),
             "on_the_spot_ms": median_ms(lambda: write_state(Path(folder), training.state_dict()), rounds),
-            "by_a_thread_ms": round(statistics.median(waits[1:]), 1),
-            "by_a_thread_best_ms": round(min(waits[1:]), 1),
+            "copied_at_once_processor_ms": median_ms(
+                lambda: copy_all(training.state_dict(), memory), rounds, time.thread_time
+            ),
+            "held_up_ms": round(statistics.median(held_up[1:]), 1),
+            "held_up_best_ms": round(min(held_up[1:]), 1),
+            "held_up_processor_ms": round(statistics.median(of_thread[1:]), 1),
         }
 
 
@@ -170,15 +189,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--rounds", type=int, default=8)
+    parts = ("saving", "processes", "volume")
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="the others stay as recorded")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    result: dict[str, object] = {
-        "machine": machine(torch.device("cpu")) | {"processors": os.cpu_count(), "load": os.getloadavg()[0]},
-        "saving": {name: saving(name, args.rounds) for name in ("dla34", "dla102")},
-    }
-    print(result["saving"])
-    result["processes"] = scaling(args.processes, args.rounds)
-    result["volume"] = volume()
+    path = RESULTS / "scaling.json"
+    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    here = machine(torch.device("cpu")) | {"processors": os.cpu_count(), "load": os.getloadavg()[0]}
+    if "saving" in args.parts:
+        result["saving"] = {"machine": here} | {name: saving(name, args.rounds) for name in ("dla34", "dla102")}
+        print(result["saving"])
+    if "processes" in args.parts:
+        result["processes"] = {"machine": here} | scaling(args.processes, args.rounds)
+    if "volume" in args.parts:
+        result["volume"] = volume()
     write("scaling", result)
 
 

@@ -70,7 +70,6 @@ class RunLog:
         with self._answering_disk():
             self.loggers = Loggers(loggers, folder, settings or {}, first_step)
         self.upload = None if upload is None else Upload(folder, upload, CONFIG)
-        self._was_evaluated = False
         self.bar = Progress(
             MofNCompleteColumn(), BarColumn(None), TextColumn("{task.fields[status]}"),
             TextColumn("left"), TimeRemainingColumn(),
@@ -93,12 +92,14 @@ class RunLog:
 
     def advance(self, step: int) -> None:
         """Move the progress bar, and tell once how long the run will take."""
-        if self.upload and self._was_evaluated:  # and now the state is being saved, too
-            self.upload.ask()
-        self._was_evaluated = False
         self.bar.update(self.task, completed=step)
         if self.forecast and (text := self.forecast.step_done(step, time.monotonic())):
             say(text)
+
+    def saved(self, state: Mapping[str, Any]) -> None:
+        """Begin to copy the run into storage, if the state that is on the disk now is that of an evaluation."""
+        if self.upload and state["evaluated"] == state["step"]:
+            self.upload.ask()
 
     def training(self, step: int, lr: float, reading: Reading) -> None:
         """Report the mean loss since the last report, the learning rate and the speed."""
@@ -121,7 +122,6 @@ class RunLog:
         samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     ) -> None:
         """Report the scores of an evaluation, and (image, target, prediction) of a few of its images."""
-        self._was_evaluated = True
         self._record(step, epoch=epoch, **{k: v for k, v in scores.as_dict().items() if k not in ("split", "protocol")})
         if self.classes.whole_images:
             grid = labelled_grid(samples, self.classes.names)

@@ -67,7 +67,8 @@ def train(
     UserError of an unreadable image is raised; a thread writes it, and the last one is on the disk on return. The
     weights of the best score, or the last ones, are kept.
     """
-    with StopSignal() as stop, Saver(plan.run) as saver:
+    with StopSignal() as stop, Saver(plan.run, None if log is None else log.saved) as saver:
+        gradients = saver.while_copying(gradients)
         steps = saver.until_failed(zip(*[iter(batches)] * plan.accumulate, strict=True))
         while not training.has_ended(plan) and not stop.agreed():
             done = training.step % (plan.eval_every * plan.steps_per_epoch)  # steps since an evaluation was due

@@ -1,6 +1,5 @@
 """A run's folder copied into object storage while the training goes on."""
 
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -9,8 +8,6 @@ from segdla.errors import UserError, one_line
 from segdla.machine.remote.object_store import write_object
 from segdla.machine.remote.urls import joined_url
 from segdla.machine.terminal import say
-
-_PATIENCE = 60.0  # seconds for a state that is being saved
 
 State = tuple[int, int]
 
@@ -33,7 +30,7 @@ class Upload:
         write_object(joined_url(self.url, config), (folder / config).read_bytes())  # else an hour's work shows it
 
     def ask(self) -> None:
-        """Begin to copy what is new, when the state that is being saved is on the disk."""
+        """Begin to copy what is new."""
         if self._copying is None or self._copying.running() or self._copying.done():  # one that waits will see it all
             self._copying = self._pool.submit(self._copy)
 
@@ -57,10 +54,7 @@ class Upload:
             say(f"{self.folder} is in {self.url} too")
 
     def _copy(self) -> None:
-        deadline = time.monotonic() + _PATIENCE
         try:
-            while any(self.folder.glob("*.partial")) and time.monotonic() < deadline:  # the state, by another thread
-                time.sleep(0.05)
             for name, state in self._new().items():
                 write_object(joined_url(self.url, name), (self.folder / name).read_bytes())
                 self._uploaded[name] = state

@@ -9,8 +9,14 @@ from torch import nn
 
 from segdla.errors import UserError
 from segdla.training import loop, saver, state
-from segdla.training.saver import Saver, copied
+from segdla.training.saver import Saver, memory_for
 from segdla.training.state import LAST
+
+
+def copied(value):
+    if isinstance(value, dict):
+        return {key: copied(inner) for key, inner in value.items()}
+    return value.clone() if isinstance(value, torch.Tensor) else value
 
 
 def states_of(monkeypatch, write):
@@ -29,9 +35,10 @@ def test_what_is_written_is_the_state_when_it_was_saved(tmp_path, monkeypatch):
     goes_on = threading.Event()
     written = states_of(monkeypatch, lambda _, write: (goes_on.wait(), write()))
     training = tiny_training(step=3)
-    expected = copied(training.state_dict(), None)
+    expected = copied(training.state_dict())
     with Saver(tmp_path) as saves:
         saves.save(training)
+        saves.while_copying(lambda parts: torch.zeros(()))(())
         for parameter in training.model.parameters():
             nn.init.ones_(parameter)
         training.step = 4
@@ -41,17 +48,49 @@ def test_what_is_written_is_the_state_when_it_was_saved(tmp_path, monkeypatch):
         assert_same(torch.load(tmp_path / LAST), expected)
         saves.save(training)
     assert written == [3, 4]
-    assert_same(torch.load(tmp_path / LAST), copied(training.state_dict(), None))
+    assert_same(torch.load(tmp_path / LAST), copied(training.state_dict()))
 
 
-def test_the_copy_s_memory_is_used_again_where_it_fits():
+def test_gradients_are_computed_during_the_copy_and_no_step_before_its_end(tmp_path, monkeypatch):
+    begun, original, training = threading.Event(), saver.copy_all, tiny_training()
+    expected = copied(training.state_dict())
+
+    def copy_all(*args):
+        if threading.current_thread() is not threading.main_thread():
+            assert begun.wait(10)  # else the copy comes first
+            time.sleep(0.01)  # and a step has time to come too early
+        original(*args)
+
+    def gradients(parts):
+        training.model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).sum().backward()  # batch statistics change
+        begun.set()
+        return torch.zeros(())
+
+    monkeypatch.setattr(saver, "copy_all", copy_all)
+    with Saver(tmp_path) as saves:
+        saves.save(training)
+        saves.while_copying(gradients)(())
+        training.optimizer.step()
+        training.average()
+    assert_same(torch.load(tmp_path / LAST), expected)
+
+
+def test_memory_is_used_again_where_it_fits():
     values = {"a": torch.arange(6.0).reshape(2, 3), "b": {"c": torch.ones(2)}, "step": 1}
-    first = copied(values, None)
-    second = copied({**values, "a": values["a"] + 1, "b": {"c": torch.ones(3)}, "step": 2}, first)
+    first = memory_for(values, None)
+    second = memory_for({**values, "b": {"c": torch.ones(3)}, "step": 2}, first)
     assert second["a"].data_ptr() == first["a"].data_ptr() != values["a"].data_ptr()
-    assert second["a"].tolist() == [[1, 2, 3], [4, 5, 6]] and second["b"]["c"].shape == (3,) and second["step"] == 2
-    turned = copied({"a": values["a"].T.contiguous().T}, second)["a"]  # another layout in memory is kept, too
-    assert turned.stride() == (1, 2) and turned.tolist() == values["a"].tolist()
+    assert second["b"]["c"].shape == (3,) and second["step"] == 2
+    turned = {"a": values["a"].T.contiguous().T}  # another layout is kept, too
+    assert memory_for(turned, second)["a"].stride() == (1, 2)
+
+
+def test_each_state_that_is_on_the_disk_is_told(tmp_path):
+    told = []
+    with Saver(tmp_path, lambda state: told.append((state["step"], torch.load(tmp_path / LAST)["step"]))) as saves:
+        for step in (3, 4):
+            saves.save(tiny_training(step=step))
+    assert told == [(3, 3), (4, 4)]
 
 
 def test_a_state_that_cannot_be_written_ends_the_run_before_the_next_one_is_due(tmp_path, monkeypatch):
@@ -65,7 +104,7 @@ def test_a_state_that_cannot_be_written_ends_the_run_before_the_next_one_is_due(
             yield batch
 
     written, made = states_of(monkeypatch, full), []
-    monkeypatch.setattr(loop, "Saver", lambda run: made.append(Saver(run)) or made[0])
+    monkeypatch.setattr(loop, "Saver", lambda *args: made.append(Saver(*args)) or made[0])
     training = tiny_training()
     with pytest.raises(UserError, match=r"cannot write last\.pt: No space left on device"):
         train_tiny(tmp_path, training, source=source(), save_every=2)
