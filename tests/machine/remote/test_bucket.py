@@ -1,5 +1,6 @@
 """The S3 protocol, spoken with a server on this machine: odd names, and buckets that refuse."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,7 +15,10 @@ pytest.importorskip("s3fs", reason="s3fs is not installed: pip install -r requir
 pytest.importorskip("moto", reason="moto is not installed: pip install -r requirements-dev.txt")
 
 from bucket import ENVIRONMENT, bucket_server, mood
+from processes import start
+from support import photo
 
+import segdla
 from segdla.data.image_writer import encode_image
 from segdla.data.scenes import Scenes
 from segdla.errors import UserError
@@ -24,6 +28,7 @@ from segdla.machine.remote.object_store import list_folder, object_state, read_o
 from segdla.machine.remote.remote_path import RemotePath
 from segdla.machine.remote.storage_errors import StorageError
 from segdla.media.outputs import Output
+from segdla.trained.file_job import FileJob
 
 KEYS = ["a b.png", "ü/日本.png", "c?d#e%20f+g&h.png", "it's [x] (1)=2.png"]
 NUM_STEPS = 12
@@ -151,6 +156,47 @@ def test_a_run_on_a_bucket_is_killed_and_resumed_to_the_same_bits_by_one_process
     for run in (by_two, local):
         assert segdla("--resume", str(run), processes=2).wait() == 0
     assert_same("by two", "local")
+
+
+def share_in_a_job(network):
+    """Be a worker that counts as dead after ten seconds without a sign of life."""
+    segmenter = segdla.load(network, "cpu")
+    urls = "s3://photos/album", RemotePath("s3://photos/masks"), "s3://photos/jobs.jsonl"
+    files = FileJob(urls[:1], *urls[1:], segmenter, ["ids"], patience=10)
+    with files.worker() as job:
+        job.work(files.predicted())
+
+
+@pytest.mark.slow
+def test_a_job_whose_manifest_and_outputs_lie_in_a_bucket_outlives_a_kill(checkpoint, tmp_path):
+    images = {f"ä {index:03}": photo(24, 32, index) for index in range(120)}
+    for name, image in images.items():
+        write_object(f"s3://photos/album/{name}.png", encode_image(image))
+
+    def parts():
+        return [name for name in list_folder("s3://photos/jobs.jsonl").objects if name.startswith("part-")]
+
+    workers = [start(share_in_a_job, checkpoint) for _ in range(2)]
+    while len(parts()) < 20:
+        assert any(worker.is_alive() for worker in workers)
+        time.sleep(0.01)
+    workers[0].kill()
+    workers[0].join()
+    assert len(parts()) < len(images)
+    third = start(share_in_a_job, checkpoint)
+    for worker in (workers[1], third):
+        worker.join()
+        assert worker.exitcode == 0
+    records = [
+        json.loads(line) for name in parts() for line in read_object(f"s3://photos/jobs.jsonl/{name}").splitlines()
+    ]
+    assert sorted(record["input"] for record in records) == [f"s3://photos/album/{name}.png" for name in images]
+    assert {record["status"] for record in records} == {"done"}
+    segmenter = segdla.load(checkpoint, "cpu")
+    assert list_folder("s3://photos/masks/ids").objects.keys() == {f"{name}.png" for name in images}
+    for name, image in images.items():
+        content = read_object(f"s3://photos/masks/ids/{name}.png")
+        assert content == encode_image(segmenter.predict(image)), name
 
 
 @pytest.mark.slow
