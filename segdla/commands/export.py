@@ -19,11 +19,12 @@ def add_arguments(parser: Parser) -> None:
         "--format", default="onnx", metavar="FORMAT", help="onnx, openvino, torch, ncnn or litert (default: onnx)"
     )
     parser.add_argument("--int8", action="store_true", help="put convolutions into int8, calibrated on training images")
-    size = "size of the images of a litert file, which is for one size (default: the validation images')"
+    size = "size of the images of a litert file of a network for masks (default: the validation images')"
     parser.add_argument("--size", type=positive, nargs=2, metavar=("H", "W"), help=size)
     parser.add_argument("--output", type=Path, metavar="FILE", help="file to write (default: beside the checkpoint)")
-    parser.add_argument("--images", type=positive, default=20, help="validation images to score it on (default: 20)")
-    max_drop = "points of mIoU that int8 may cost, or else there is no file (default: 2)"
+    images = "validation images to score it on (default: 20, or 200 if they are labelled as a whole)"
+    parser.add_argument("--images", type=positive, help=images)
+    max_drop = "points of mIoU, or of top-1, that int8 may cost, or else there is no file (default: 2)"
     parser.add_argument("--max-drop", type=float, default=2.0, help=max_drop)
     parser.add_runs()
 
@@ -45,7 +46,7 @@ def main(args: argparse.Namespace) -> int:
     without_checkpoint(args)
     source = find_checkpoint(args.checkpoint, args.runs)
     checkpoint = read_checkpoint(source.path)
-    checkpoint.card.classes.require_masks(source.path, "segdla export")
+    checkpoint.card.classes.require_some(source.path)
     config = parse(checkpoint.card.config, parse_overrides(args.overrides), source=str(source.path))
     network = restored(checkpoint, config, torch.device("cpu"))
     suffix = "_int8" * args.int8 + FORMATS[args.format].SUFFIX
@@ -55,10 +56,11 @@ def main(args: argparse.Namespace) -> int:
     options = {"int8": args.int8, "num_images": args.images, "max_drop": args.max_drop, "size": size}
     export = export_network(network, checkpoint.card, config, path, args.format, **options)
     show(difference_table(export.differences))
-    if export.mean_iou:
-        own, exported = (f"{percent(score)} %" for score in export.mean_iou)
+    if export.scores:
+        own, exported = (f"{percent(score)} %" for score in export.scores)
         on = f" (8-bit products on {export.arithmetic})" if export.arithmetic else ""
-        say(f"mIoU on {export.num_images} validation images: {own}, exported {exported}{on}")
+        measure = checkpoint.card.classes.measure
+        say(f"{measure} on {export.num_images} validation images: {own}, exported {exported}{on}")
     elif args.int8:
         say("nothing to score int8 on: its accuracy is unknown")
     say(f"written to {export.path} ({export.size / 1e6:.1f} MB)")

@@ -16,7 +16,6 @@ from segdla.data.wide_samples import SampleRange
 from segdla.errors import UserError
 
 MOST_OVERLAPPING = 7  # the bits of a byte, but for one: all eight would be the ignored value
-FEATURES_ALONE = "has learned a teacher's features alone, and knows no classes"
 NO_LABEL = -1
 """The id of an image of no class: a byte's 255 may be a class, as ImageNet has a thousand."""
 
@@ -97,14 +96,21 @@ class Classes:
         table[: self.num_values] = [value.bit_length() - 1 if value else UNLABELLED for value in range(self.num_values)]
         return table[values]
 
-    def require_masks(self, path: Path, purpose: str) -> None:
-        """Raise UserError if these classes, of the network at ``path``, are of whole images."""
+    def require_some(self, path: Path) -> None:
+        """Raise UserError if the network at ``path``, whose classes these are, knows none."""
         if self.of_nothing:
-            raise UserError(f"{path} {FEATURES_ALONE}; start from it: segdla train CONFIG model.weights={path}")
+            raise UserError(
+                f"{path} has learned a teacher's features alone, and knows no classes; start from it: segdla train "
+                f"CONFIG model.weights={path}"
+            )
+
+    def require_masks(self, path: Path) -> None:
+        """Raise UserError if these classes, of the network at ``path``, are of whole images."""
+        self.require_some(path)
         if self.whole_images:
             raise UserError(
-                f"{path} labels whole images, and {purpose} is for masks; segdla test scores it, segdla predict uses "
-                f"it, and segdla train CONFIG model.weights={path} starts a network for masks from it"
+                f"{path} labels whole images, and this is for masks; segdla test scores it, segdla predict uses it, "
+                "and a network for masks starts from its run (model.weights)"
             )
 
     def require_exclusive(self, purpose: str) -> None:

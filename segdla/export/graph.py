@@ -38,7 +38,7 @@ class Exported(NamedTuple):
 class Graph(nn.Module):
     """Images (B,3,H,W) uint8 to logits (B,N,h,w) and class ids (B,H,W) uint8, as ``head`` decides.
 
-    ``size`` is the (height, width) of all images, for a format whose files are for one size.
+    ``size`` is the (height, width) of all images, if the file is for one size.
     """
 
     def __init__(self, network: DLASeg, head: Head = SOFTMAX, size: tuple[int, int] | None = None):
@@ -61,13 +61,17 @@ class Graph(nn.Module):
 
 
 @torch.no_grad()
-def any_size(graph: Graph) -> ExportedProgram:
-    """Return the graph for any batch, height and width; it is traced at an odd size, so no multiple is baked in."""
-    images = torch.zeros(2, 3, 75, 101, dtype=torch.uint8)
+def traced(graph: Graph) -> ExportedProgram:
+    """Return the graph for any batch and, unless it is for one size, any height and width.
+
+    It is traced at an odd size, so no multiple is baked in.
+    """
+    images = torch.zeros(2, 3, *(graph.size or (75, 101)), dtype=torch.uint8)
+    free = {0: Dim.AUTO} if graph.size else {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}
     # Else the exporter assumes that no map has a side of 1, as the deepest maps of small images have. torch's config
     # modules get their ``patch`` at run time.
     with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
-        return torch.export.export(graph, (images,), dynamic_shapes={"images": {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}})
+        return torch.export.export(graph, (images,), dynamic_shapes={"images": free})
 
 
 @contextmanager

@@ -45,15 +45,18 @@ def write(graph: Graph, card: str, path: Path, calibration: Iterable[np.ndarray]
     with needing("ncnn"):
         import pnnx
     divisor = graph.network.divisor
-    shapes = [f"[1,3,{4 * divisor},{6 * divisor}]f32", f"[1,3,{3 * divisor},{2 * divisor}]f32"]  # two: sides are free
+    sizes = [(4 * divisor, 6 * divisor), (3 * divisor, 2 * divisor)]  # two: sides are free
+    if graph.size is not None:
+        height, width = graph.size
+        sizes = [(height + -height % divisor, width + -width % divisor)]
     with tempfile.TemporaryDirectory() as folder:
         traced = Path(folder) / "model.pt"
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # torch deprecates tracing, which is what pnnx reads
-            images = torch.zeros(1, 3, 4 * divisor, 6 * divisor)
+            images = torch.zeros(1, 3, *sizes[0])
             torch.jit.trace(_Logits(graph), images, check_trace=False).save(str(traced))
-        sizes = [f"inputshape={shapes[0]}", f"inputshape2={shapes[1]}"]
-        command = [pnnx.EXEC_PATH, traced.name, *sizes, "fp16=0"]
+        shapes = [f"inputshape{n}=[1,3,{h},{w}]f32" for n, (h, w) in zip(("", "2"), sizes, strict=False)]
+        command = [pnnx.EXEC_PATH, traced.name, *shapes, "fp16=0"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
         files = [Path(folder) / name for name in (_PARAM, _WEIGHTS)]
         if done.returncode or not all(file.is_file() for file in files):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from segdla.errors import UserError
-from segdla.export.graph import OUTPUTS, Graph, any_size, needing
+from segdla.export.graph import OUTPUTS, Graph, needing, traced
 
 SUFFIX = ".onnx"
 WRITES: tuple[str, ...] = (SUFFIX,)
@@ -26,9 +26,9 @@ def write(graph: Graph, card: str, path: Path, calibration: Iterable[np.ndarray]
     with needing("onnx"):
         import onnx
 
-        axes = {"images": {0: "batch", 2: "height", 3: "width"}}
+        axes = {"images": {0: "batch"} if graph.size else {0: "batch", 2: "height", 3: "width"}}
         exported = torch.onnx.export(
-            any_size(graph),
+            traced(graph),
             (),
             dynamo=True,
             input_names=["images"],

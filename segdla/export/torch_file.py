@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
 from segdla.errors import UserError
-from segdla.export.graph import Graph, any_size
+from segdla.export.graph import Graph, traced
 from segdla.models.nodes import require_deformable
 
 SUFFIX = ".pt2"
@@ -26,7 +26,7 @@ _CARD = "segdla.json"
 
 def write(graph: Graph, card: str, path: Path, calibration: Iterable[np.ndarray] | None) -> None:
     """Write the network with its card; this format has no int8."""
-    torch.export.save(any_size(graph), path, extra_files={_CARD: card})
+    torch.export.save(traced(graph), path, extra_files={_CARD: card})
 
 
 def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:

@@ -1,6 +1,5 @@
 """Check that an exported network gives the same output as the network."""
 
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -28,14 +27,19 @@ class Difference(NamedTuple):
     logits: float  # the largest difference of two logits, ...
     largest: float  # ... and the largest logit
     differing: int  # pixels of another class, ...
-    pixels: int  # ... out of so many
+    pixels: int  # ... out of so many; of an image that is labelled as a whole, 1
 
     def __str__(self) -> str:
         height, width = self.size
         return (
-            f"logits up to {self.largest:.3g} differ by {self.logits:.2g}, and the classes of {self.differing} of "
-            f"{self.pixels} pixels, at {height}x{width}"
+            f"logits up to {self.largest:.3g} differ by {self.logits:.2g}, and the classes of {self.share}, at "
+            f"{height}x{width}"
         )
+
+    @property
+    def share(self) -> str:
+        """The pixels of another class among all, in words."""
+        return f"{self.differing} of {self.pixels} {'pixels' if self.pixels > 1 else 'image'}"
 
     @property
     def is_small(self) -> bool:
@@ -71,7 +75,7 @@ def differences(
                 logits=float((ours - theirs).abs().max()),
                 largest=float(ours.abs().max()),
                 differing=int((class_ids != their_class_ids).sum()),
-                pixels=math.prod((height, width)),
+                pixels=class_ids.numel(),
             )
         )
     return result
@@ -79,10 +83,9 @@ def differences(
 
 def difference_table(differences: Sequence[Difference]) -> Table:
     """Return a table for the terminal, with a row for each image."""
-    table = Table("images", "largest difference of logits", "of logits up to", "pixels of another class")
+    table = Table("images", "largest difference of logits", "of logits up to", "of another class")
     for d in differences:
-        pixels = f"{d.differing} of {d.pixels}"
-        table.add_row(f"{d.size[0]}x{d.size[1]}", f"{d.logits:.2g}", f"{d.largest:.3g}", pixels)
+        table.add_row(f"{d.size[0]}x{d.size[1]}", f"{d.logits:.2g}", f"{d.largest:.3g}", d.share)
     return table
 
 

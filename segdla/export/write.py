@@ -20,28 +20,30 @@ from segdla.machine.files import put_in_place
 from segdla.models.dlaseg import DLASeg
 
 MOST_LOST = 0.1
-"""Points of mIoU that a float32 file may lose: near ties on a few images."""
+"""Points of mIoU, or of top-1, that a float32 file may lose: near ties on a few images."""
 
 
 class Scorer(NamedTuple):
-    """A function from logits at a stride to the mIoU on ``num_images`` labelled images."""
+    """A function from logits at a stride to a score, such as the mIoU, on ``num_images`` labelled images."""
 
-    mean_iou: Callable[[LogitsOf, int], float]
+    score: Callable[[LogitsOf, int], float]
     num_images: int
+    measure: str = "mIoU"
 
 
 @dataclass(frozen=True)
 class Export:
     """An exported file: its path, its size in bytes, and how far it is from the network.
 
-    ``mean_iou`` is the network's and the file's on ``num_images`` images; None if there was nothing to score them on.
-    ``arithmetic`` is that of the processor on which an int8 file was scored.
+    ``scores`` are the network's and the file's on ``num_images`` images, in 0..1: mIoU, or top-1 if the network labels
+    whole images; None if there was nothing to score them on. ``arithmetic`` is that of the processor on which an int8
+    file was scored.
     """
 
     path: Path
     size: int
     differences: list[Difference]
-    mean_iou: tuple[float, float] | None = None
+    scores: tuple[float, float] | None = None
     num_images: int = 0
     arithmetic: str = ""
 
@@ -60,8 +62,8 @@ def export(
 ) -> Export:
     """Write a network, on the CPU, to ``path``, and keep the file only if it computes what the network does.
 
-    With ``calibration``, RGB images (H,W,3) uint8, convolutions are in int8 and may cost ``max_drop`` points of mIoU.
-    ``size`` is the (height, width) of images, for a format whose files are for one size.
+    With ``calibration``, RGB images (H,W,3) uint8, convolutions are in int8 and may cost ``max_drop`` points of the
+    ``scorer``'s measure. ``size`` is the (height, width) of images, if the file is for one size.
 
     Raises UserError if the file exists, can't be written, or computes something else.
     """
@@ -72,16 +74,17 @@ def export(
         arithmetic = int8_arithmetic() if is_int8 and scorer is not None else ""
         write_file(network, card, draft, kind, calibration, arithmetic, head, size)
         exported = open_file(draft, torch.device("cpu"))
-        compared = differences(network, exported, pictures(SIZES if size is None else (size, size)), head)
+        sizes = SIZES if size is None else (size,) * (len(SIZES) if card.classes.whole_images else 2)
+        compared = differences(network, exported, pictures(sizes), head)
         large = [str(difference) for difference in compared if not difference.is_small]
         if large and not is_int8:
             answer = f"the {kind} file computes something else than the network: {'; '.join(large)}"
             raise UserError(f"{answer}: it is not kept")
         scores = None
         if scorer is not None:
-            own = scorer.mean_iou(network.logits, network.output_stride)
-            scores = own, scorer.mean_iou(exported.logits_of, exported.stride)
-            require_accurate(kind, scores, max_drop, compared)
+            own = scorer.score(network.logits, network.output_stride)
+            scores = own, scorer.score(exported.logits_of, exported.stride)
+            require_accurate(kind, scores, scorer.measure, max_drop, compared)
         files = list(folder.iterdir())  # OpenVINO's are two
         num_bytes = sum(file.stat().st_size for file in files)
         require_unused(path, kind)  # minutes later
@@ -90,12 +93,14 @@ def export(
     return Export(path, num_bytes, compared, scores, scorer.num_images if scorer is not None else 0, arithmetic)
 
 
-def require_accurate(kind: str, scores: tuple[float, float], max_drop: float, compared: list[Difference]) -> None:
-    """Raise UserError if a file's mIoU, the second of ``scores``, is too far below the network's, the first."""
+def require_accurate(
+    kind: str, scores: tuple[float, float], measure: str, max_drop: float, compared: list[Difference]
+) -> None:
+    """Raise UserError if a file's score, the second, is too far below the network's, the first."""
     own, exported = (100 * score for score in scores)
     if not own - exported <= max_drop:
         raise UserError(
-            f"the {kind} file loses {own - exported:.2f} points of mIoU ({own:.2f} % to {exported:.2f} %; "
+            f"the {kind} file loses {own - exported:.2f} points of {measure} ({own:.2f} % to {exported:.2f} %; "
             f"{max(compared, key=lambda difference: difference.logits)}): it is not kept"
         )
 

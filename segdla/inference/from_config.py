@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segdla.config import Config, EvalConfig
 from segdla.data.source import Classes
-from segdla.inference.head import SOFTMAX, Head, Overlapping, Sigmoid
+from segdla.inference.head import SOFTMAX, Head, Overlapping, Sigmoid, WholeImage
 from segdla.inference.predictors import LogitsOf, Maps, flip, maps_of, multiscale, segment, sliding_window
 from segdla.inference.score_maps import ClassIds, Conclude, Probabilities, grain
 from segdla.models.dlaseg import at_image_size
@@ -29,7 +29,7 @@ def head_of(config: Config, classes: Classes, thresholds: Sequence[float] = ()) 
     """
     config.model.require_head_for(len(classes), classes.overlapping)
     if config.model.head == "softmax":
-        return SOFTMAX
+        return WholeImage() if classes.whole_images else SOFTMAX
     number = len(classes) if classes.overlapping else 1
     threshold = config.eval.threshold
     own = tuple(thresholds) if thresholds and threshold is None else (threshold or 0.5,) * number

@@ -1,8 +1,8 @@
 """Heads: the way from a network's logits (B,N,H,W) to the probabilities of C classes, and to a decision.
 
-Under softmax each class has a logit, and the largest wins. Under sigmoid there is one logit, the second class's, and
-its probability is held against a threshold; the first class is what is left. Classes that overlap have a logit and a
-threshold each, and the decision is a set: ``Classes`` says how it is written.
+Under softmax each class has a logit, and the largest wins, in a pixel or of a whole image. Under sigmoid there is one
+logit, the second class's, and its probability is held against a threshold; the first class is what is left. Classes
+that overlap have a logit and a threshold each, and the decision is a set: ``Classes`` says how it is written.
 """
 
 import math
@@ -28,7 +28,10 @@ class Head(Protocol):
         """Return logits that have these probabilities."""
 
     def decide(self, sums: Tensor, number: int = 1, *, of_probabilities: bool = False) -> ClassIds:
-        """Return the class ids or sets (B,H,W) uint8 by the sums of ``number`` logits, or probabilities, a pixel."""
+        """Return the class ids or sets (B,H,W) uint8 by the sums of ``number`` logits, or probabilities, a pixel.
+
+        Those of whole images are (B,1,1) int32.
+        """
 
     def confidence(self, probabilities: Tensor, class_ids: Tensor) -> Tensor:
         """Return the probability (B,H,W) of each pixel's class or, where they overlap, of the least certain answer."""
@@ -52,6 +55,14 @@ class Softmax:
 
     def confidence(self, probabilities: Tensor, class_ids: Tensor) -> Tensor:
         return probabilities.amax(dim=1)
+
+
+@dataclass(frozen=True)
+class WholeImage(Softmax):
+    """A logit for each class, of the image's one pixel; there may be more classes than a byte counts."""
+
+    def decide(self, sums: Tensor, number: int = 1, *, of_probabilities: bool = False) -> ClassIds:
+        return ClassIds(sums.argmax(dim=1).int())
 
 
 SOFTMAX = Softmax()

@@ -20,6 +20,7 @@ from segdla.errors import UserError, quoted
 from segdla.export.formats import FORMATS, is_exported, open_file, write_file
 from segdla.export.from_config import calibration_images, scorer_on, validation_images
 from segdla.inference.from_config import Predictor, head_of, num_logits
+from segdla.inference.head import SOFTMAX, WholeImage
 from segdla.inference.predictors import LogitsOf
 from segdla.machine.device import compiled, in_precision, start
 from segdla.machine.out_of_memory import answering_out_of_memory
@@ -107,7 +108,7 @@ class _Bench(NamedTuple):
         mean_iou = None
         if self.images is not None:
             head = head_of(self.config, self.card.classes, self.card.thresholds)
-            mean_iou = scorer_on(self.images, self.config, head, only, device).mean_iou(logits_of, stride)
+            mean_iou = scorer_on(self.images, self.config, head, only, device).score(logits_of, stride)
         return Measurement(name, device, size, speed, mean_iou)
 
 
@@ -152,13 +153,13 @@ def open_subject(name: str, overrides: Mapping[str, Any]) -> Subject:
     except UserError as error:
         number = _NUM_CLASSES
         say(f"with {number} classes, as the data set is not here ({error})")
-    card = Card(config.model_dump(mode="json"), Classes((), ()))
+    card = Card(config.model_dump(mode="json"), Classes((), (), whole_images=config.model.decoder == "pool"))
     return Subject(build_network(config.model, number).eval(), config, card)
 
 
 def measure_file(path: Path, overrides: Mapping[str, Any], device: torch.device, work: Work) -> Measurement:
     """Measure an exported file. Raises UserError if it can't be read, or is not for the size."""
-    trained = open_trained(path, device, overrides=overrides)
+    trained = open_trained(path, device, overrides=overrides, whole_images=True)
     bench = _Bench(work, trained.config, trained.card, work.images(trained.config, trained.classes))
     name = f"{path.suffix} {trained.machine.precision}"
     return bench.measure(name, trained.logits_of, trained.stride, trained.device, trained.only)
@@ -172,17 +173,18 @@ def measure_backends(
     Raises UserError if one of them is unknown or not installed.
     """
     network, config, card = subject
-    chosen = _chosen(config, chosen)
+    chosen, pools = _chosen(chosen), config.model.decoder == "pool"
+    head = WholeImage() if pools else SOFTMAX
     stride, size = network.output_stride, work.size or _SIZE
     start(device, "fp32")  # exported files compute in it
     bench = _Bench(work, config, card, work.images(config, card.classes))
     with tempfile.TemporaryDirectory() as folder:
         for kind in [backend for backend in chosen if backend in FORMATS]:  # first, as the rest changes the network
-            only = size if FORMATS[kind].ONE_SIZE else None
+            only = size if pools or FORMATS[kind].ONE_SIZE else None
             for precision in ("fp32", "int8") if int8 and FORMATS[kind].INT8 else ("fp32",):
                 path = Path(folder) / f"{precision}{FORMATS[kind].SUFFIX}"
                 calibration = calibration_images(config) if precision == "int8" else None
-                write_file(network, card, path, kind, calibration, size=only)
+                write_file(network, card, path, kind, calibration, head=head, size=only)
                 exported = open_file(path, device)
                 yield bench.measure(f"{kind} {precision}", exported.logits_of, stride, exported.device, only)
     precision = start(device, config.train.precision).precision
@@ -195,14 +197,10 @@ def measure_backends(
         yield bench.measure(f"eager {precision}", logits_of, stride, device)
 
 
-def _chosen(config: Config, chosen: Sequence[str] | None) -> Sequence[str]:
-    """Return the chosen backends, or all that are installed. Raises UserError if one can't compute the network."""
+def _chosen(chosen: Sequence[str] | None) -> Sequence[str]:
+    """Return the chosen backends, or all that are installed. Raises UserError if one is unknown."""
     unknown = [backend for backend in chosen or () if backend not in backends()]
     if unknown:
         raise UserError(f"{quoted(unknown[0])} is none of the backends {', '.join(backends())}")
     installed = [name for name, packages in backends().items() if all(map(find_spec, packages))]
-    if config.model.decoder == "pool":  # which is not exported
-        installed = [name for name in installed if name not in FORMATS]
-        if foreign := [name for name in chosen or () if name in FORMATS]:
-            raise UserError(f"{foreign[0]} is for networks for masks; this one labels whole images, so leave it out")
     return chosen or installed

@@ -4,14 +4,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from segdla.data.from_config import open_split, whole_images
 from segdla.data.images import as_rgb
-from segdla.data.source import FEATURES_ALONE
 from segdla.data.whole_images.from_config import evaluation_crop
 from segdla.errors import UserError
 from segdla.evaluation.count import count_batches
@@ -22,6 +21,9 @@ from segdla.machine.files import unused, write_json
 from segdla.machine.terminal import progress
 from segdla.trained.open import TrainedNetwork, open_trained
 from segdla.trained.segmenter import OneImage
+
+if TYPE_CHECKING:
+    from segdla.export.write import Export
 
 _NO_TARGET = np.zeros((1, 1), np.int16)
 
@@ -69,6 +71,17 @@ class Classifier:
         count_batches(lambda images: Prediction(class_ids(images)), batches, [counts], trained.device)
         return counts.scores(self.classes, split=split)
 
+    def export(
+        self, path: str | os.PathLike[str], *, int8: bool = False, num_images: int | None = None, max_drop: float = 2.0
+    ) -> "Export":
+        """Write the network in the format of the suffix, as ``Segmenter.export``, for images of ``data.crop``.
+
+        Raises UserError if the file exists, or is not kept.
+        """
+        from segdla.trained.export_trained import export_trained
+
+        return export_trained(self.trained, path, int8, num_images, max_drop, None)
+
     def write_record(self, scores: TopScores) -> Path:
         """Write scores beside the checkpoint, or here if that is not the user's own; return the file's path."""
         trained = self.trained
@@ -102,6 +115,5 @@ def load_classifier(
     trained = open_trained(checkpoint, device, Path(runs), overrides, **options)
     if not trained.classes.whole_images:
         raise UserError(f"{trained.path} labels pixels, not whole images; load it with segdla.load")
-    if trained.classes.of_nothing:
-        raise UserError(f"{trained.path} {FEATURES_ALONE}; it is a model.weights to start from")
+    trained.classes.require_some(trained.path)
     return Classifier(trained)

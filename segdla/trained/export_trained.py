@@ -19,11 +19,11 @@ def export_trained(
     trained: TrainedNetwork,
     path: str | os.PathLike[str],
     int8: bool,
-    num_images: int,
+    num_images: int | None,
     max_drop: float,
     size: tuple[int, int] | None,
 ) -> Export:
-    """Write a network as ``Segmenter.export`` says."""
+    """Write a network as ``Segmenter.export`` and ``Classifier.export`` say."""
     path = Path(path)
     kinds = {module.SUFFIX: kind for kind, module in FORMATS.items()}
     if path.suffix not in kinds:

@@ -112,10 +112,10 @@ def open_trained(
     overrides = overrides or {}
     chosen = choose_device(device)
     if is_exported(origin.path):
-        return _open_exported(origin, chosen, overrides)
-    if not whole_images:
-        read_card(origin.path).classes.require_masks(origin.path, "this")
+        return _open_exported(origin, chosen, overrides, whole_images)
     content = read_checkpoint(origin.path)
+    if not whole_images:
+        content.card.classes.require_masks(origin.path)
     config = parse(content.card.config, overrides, source=str(origin.path))
     machine = start(chosen, config.train.precision)
     network = restored(content, config, machine.device, copy.deepcopy(model))
@@ -133,14 +133,23 @@ def labels_whole_images(
 ) -> bool:
     """Return whether a checkpoint, or the default one, labels whole images. Raises UserError if there is none."""
     path = find_checkpoint(checkpoint, runs, for_photographs=for_photographs).path
-    return not is_exported(path) and read_card(path).classes.whole_images
+    card = open_file(path, torch.device("cpu")).card if is_exported(path) else read_card(path)
+    return card.classes.whole_images
 
 
-def _open_exported(origin: Found, device: torch.device, overrides: Mapping[str, Any]) -> TrainedNetwork:
+def _open_exported(
+    origin: Found, device: torch.device, overrides: Mapping[str, Any], whole_images: bool
+) -> TrainedNetwork:
     path = origin.path
     exported = open_file(path, device)
+    if not whole_images:
+        exported.card.classes.require_masks(path)
     config = parse(exported.card.config, overrides, source=str(path))
-    if exported.size is not None:
+    if exported.card.classes.whole_images:
+        if config.data.crop != exported.size:
+            height, width = exported.size or (0, 0)
+            raise UserError(f"{path} sees images of {height}x{width}, as it was exported; leave data.crop out")
+    elif exported.size is not None:
         config = _by_windows(config, exported.size, path, overrides)
     if any(key.split(".")[0] == "model" for key in overrides):
         raise UserError(f"{path} is the network that was exported; leave model.* out, or name the run it came from")

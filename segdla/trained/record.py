@@ -58,7 +58,7 @@ def read_record(place: str | os.PathLike[str], split: str = "val") -> Record:
         records = [record for record in path.glob(f"eval_{split}*.json") if _beside(record, ".jsonl").is_file()]
         if not records:
             if (path / BEST).is_file():
-                read_card(path / BEST).classes.require_masks(path, "this")
+                read_card(path / BEST).classes.require_masks(path)
             raise UserError(f"no scores of the {split} images in {path}; run: segdla test {path} --split {split}")
         path = max(records, key=lambda record: record.stat().st_mtime)
     try:

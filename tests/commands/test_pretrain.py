@@ -1,7 +1,6 @@
 """Whole images by command: pretrain, test, predict, and the commands that are for masks."""
 
 import json
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -40,10 +39,28 @@ def test_it_is_scored_used_and_refused_where_masks_are_meant(run, tool, fails, c
         assert "is for masks" in fails(*words)
     # serve and report open networks as segdla.load does.
     check = "check_data", "tiny.yaml", "--model", run
-    for words in (("export", run), ("write_report", run), ("compare", run, "tiny.json"), check):
+    for words in (("write_report", run), ("compare", run, "tiny.json"), check):
         assert "labels whole images" in fails(*words), words
-    if find_spec("onnx"):
-        assert "onnx is for networks for masks" in fails("benchmark", run, "--backends", "onnx")
+
+
+def test_it_is_exported_and_used_in_this_form(run, tool, fails, capfd):
+    out = run.parents[1] / "exported"
+    assert tool("export")(run, "--format", "torch") == 0
+    assert "top-1 on 6 validation images" in capfd.readouterr().out
+    answers = []
+    for file in ("best.pt2", "best.safetensors"):
+        assert tool("predict")("tree/val/red/0.png", "--checkpoint", run / file, "--output", out / file) == 0
+        assert tool("test")(run / file) == 0
+        (answer,) = (out / file / "labels").iterdir()
+        answers.append(json.loads(answer.read_text())["best"])
+    ours, theirs = ({one["class"]: one["probability"] for one in best} for best in answers)
+    assert list(ours) == list(theirs) and ours == pytest.approx(theirs, abs=1e-4)
+    first, second = (json.loads(path.read_text()) for path in run.glob("eval_val*.json"))
+    assert first["top1"] == second["top1"]
+    assert "sees images of 32x32, as it was exported" in fails("test", run / "best.pt2", "data.crop=[20,20]")
+    assert "leave out the size (--size)" in fails("export", run, "--size", 64, 64)
+    assert "labels whole images" in fails("serve", run / "best.pt2")
+    assert "is for images of 32x32, not of 64x64 (--size)" in fails("benchmark", run / "best.pt2", "--size", 64, 64)
 
 
 def test_a_teacher_takes_images_and_no_config(fails):

@@ -31,7 +31,7 @@ def test_differences_are_counted(network, card):
 
 def test_a_table_has_a_row_for_each_image():
     table = difference_table([Difference((20, 31), 0.0123, 4.5678, 7, 620)])
-    assert [list(column.cells) for column in table.columns] == [["20x31"], ["0.012"], ["4.57"], ["7 of 620"]]
+    assert [list(column.cells) for column in table.columns] == [["20x31"], ["0.012"], ["4.57"], ["7 of 620 pixels"]]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_a_file_that_computes_the_same_is_kept(network, card, tmp_path):
     done = export(network, card, tmp_path / "new" / "a.fake", "fake", scorer=scores(0.5, 0.4991))
     assert names(tmp_path / "new") == ["a.fake", "a.weights"]
     assert done.size == done.path.stat().st_size and all(difference.is_small for difference in done.differences)
-    assert (done.mean_iou, done.num_images, done.arithmetic) == ((0.5, 0.4991), 5, "")
+    assert (done.scores, done.num_images, done.arithmetic) == ((0.5, 0.4991), 5, "")
 
 
 def test_a_file_that_computes_something_else_is_not_kept(network, card, tmp_path, monkeypatch):
