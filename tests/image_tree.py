@@ -17,11 +17,12 @@ def draw_tree(root, train=4, val=3):
     return root
 
 
-def values(root, **train):
+def values(root, augment=None, **train):
     """The sections of a config: six steps an epoch of two images, with everything that may go wrong in a resumption."""
     usual = {"epochs": 2, "batch_size": 4, "accumulate": 2, "optimizer": "adamw", "lr": 0.003, "ema": 0.5}
     return {
-        "data": {"dataset": "image_folder", "root": str(root), "crop": [32, 32], "resize": 36, "workers": 0},
+        "data": {"dataset": "image_folder", "root": str(root), "crop": [32, 32], "resize": 36, "workers": 0}
+        | {"augment": augment or {}},
         "model": {"backbone": "dla46_c"},
         "loss": {"label_smoothing": 0.1},
         "train": {**usual, "report_every": 1, "device": "cpu", **train},

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 from segdla.config.data import DataConfig, require_json
 from segdla.config.section import Fraction, PathText, PositiveFraction, Section, Side, Size
 
+MixParameter = Annotated[float, Field(ge=0, le=100)]
 AspectRatio = Annotated[float, Field(ge=0.01, le=100)]
 
 
@@ -19,6 +20,12 @@ class WholeImageAugmentConfig(Section):
     """Smallest and largest ratio of the width to the height of what is cut out."""
     flip: Fraction = 0.5
     """Probability of a left-right flip."""
+    mixup: MixParameter = 0.0
+    """Average each image, and its label, with another of the batch (mixup). Parameter of the Beta distribution from
+    which their shares are drawn: 0.2 is usual, 0 leaves it out."""
+    cutmix: MixParameter = 0.0
+    """Put a rectangle of another image of the batch over each (cutmix), and average the labels by area. Parameter of
+    the Beta distribution of the area: 1 is usual, 0 leaves it out. With mixup too, each batch takes one of the two."""
     jitter: Fraction = 0.4
     """Largest relative change of brightness, contrast and saturation; 0.4 gives factors from 0.6 to 1.4."""
     transforms: Annotated[tuple[dict[str, dict[str, Any] | None], ...], AfterValidator(require_json)] = ()

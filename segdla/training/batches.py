@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from segdla.data.loader import Batch, TrainingKeys, training_batches
 from segdla.data.samples import SegmentationDataset
 from segdla.machine import distributed
+from segdla.training.mix import Mix, mixed
 from segdla.training.state import Plan, Training
 
 
@@ -23,8 +24,9 @@ def keys_of(plan: Plan, training: Training, num_samples: int, batch_size: int) -
 
 
 def batches_of(
-    plan: Plan, training: Training, samples: SegmentationDataset, batch_size: int, workers: int
+    plan: Plan, training: Training, samples: SegmentationDataset, batch_size: int, workers: int, mix: Mix | None = None
 ) -> Iterator[Batch]:
-    """Return the batches of this process, from the training's step on, read by ``workers`` processes."""
+    """Return the batches of this process, from the training's step on, read by ``workers`` processes, and mixed."""
     keys = keys_of(plan, training, len(samples), batch_size)
-    return training_batches(samples, keys, workers, pin=plan.device.type == "cuda")
+    batches = training_batches(samples, keys, workers, pin=plan.device.type == "cuda")
+    return batches if mix is None else mixed(batches, mix, plan, training.step)

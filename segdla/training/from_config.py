@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
-from segdla.config import Config, HeadName, LossConfig, TrainConfig
+from segdla.config import Config, DataConfig, HeadName, LossConfig, TrainConfig, WholeImagesConfig
 from segdla.data.source import NO_LABEL, Classes, Source
 from segdla.errors import UserError
 from segdla.machine import distributed
@@ -25,6 +25,7 @@ from segdla.training.cuda_graph import as_graph
 from segdla.training.forecast import Forecast, remedy_of_length
 from segdla.training.log import RunLog
 from segdla.training.losses import Objective
+from segdla.training.mix import Mix
 from segdla.training.own.parts import Data, Loss, Own
 from segdla.training.state import Plan, Training, moving_average
 from segdla.training.step import Gradients, gradients_of
@@ -82,6 +83,13 @@ def build_loss(
         return Objective([(config.cross_entropy, loss)], tensor, NO_LABEL)
     terms = [(getattr(config, name), loss(config, tensor)) for name, loss in LOSSES[head].items()]
     return Objective([(share, loss) for share, loss in terms if share], tensor)
+
+
+def build_mix(data: DataConfig, classes: Classes) -> Mix | None:
+    """Return how the images of a batch are mixed with each other; None if they aren't."""
+    if not isinstance(data, WholeImagesConfig) or not (data.augment.mixup or data.augment.cutmix):
+        return None
+    return Mix(data.augment.mixup, data.augment.cutmix, len(classes))
 
 
 def schedule(t: TrainConfig, num_steps: int, steps_per_epoch: int) -> Callable[[int], float]:

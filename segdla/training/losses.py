@@ -3,6 +3,8 @@
 The ``binary`` ones and ``focal`` are of head sigmoid: each logit says alone if its class is there. Bit c of a target
 says so for logit c, and of two classes, whose one logit is the second's, that bit is their id 0 or 1.
 
+Targets of whole images may be the shares (B,C,1,1) of their classes, in float32, for ``cross_entropy`` alone.
+
 All are 0 if no pixel is labelled. None waits for the device, and none uses an operation for which CUDA has no
 deterministic implementation.
 """
@@ -47,7 +49,7 @@ class Objective:
 
     def amount(self, targets: Tensor) -> Tensor:
         """Return the number of labelled pixels, each counted with the weight of its class."""
-        return _pixel_weights(targets, self.class_weights, targets != self.ignore_index).sum()
+        return _label_weights(targets, self.class_weights, self.ignore_index).sum()
 
 
 def cross_entropy(
@@ -65,7 +67,7 @@ def cross_entropy(
     losses = F.cross_entropy(
         logits, targets, weights, ignore_index=ignore_index, reduction="none", label_smoothing=label_smoothing
     )
-    weight = _pixel_weights(targets, weights, targets != ignore_index)
+    weight = _label_weights(targets, weights, ignore_index)
     return losses.where(weight > 0, 0).sum() / weight.sum().clamp(min=1e-6)
 
 
@@ -199,6 +201,13 @@ def _edges(members: Tensor, labelled: Tensor) -> Tensor:
 def _one_hot(targets: Tensor, num_classes: int) -> Tensor:
     """Return targets (B,H,W) as (B,C,H,W) bool; ignored pixels are of no class."""
     return targets[:, None] == torch.arange(num_classes, device=targets.device)[:, None, None]
+
+
+def _label_weights(targets: Tensor, weights: Tensor | None, ignore_index: int) -> Tensor:
+    """Return each pixel's weight in a mean (B,H,W): that of its class, or of its classes by their shares."""
+    if targets.is_floating_point():
+        return (targets if weights is None else targets * weights[:, None, None]).sum(1)
+    return _pixel_weights(targets, weights, targets != ignore_index)
 
 
 def _pixel_weights(targets: Tensor, weights: Tensor | None, is_counted: Tensor) -> Tensor:

@@ -219,7 +219,8 @@ def _train(setup: Setup, stack: ExitStack, another: Callable[[], Path] | None, b
 def batches(setup: Setup, samples: SegmentationDataset) -> Iterator[Batch]:
     """Return the batches of the steps that the training still has to take."""
     size, workers = setup.config.train.images_per_step, num_workers(setup.config)
-    return batches_of(setup.plan, setup.training, samples, size, workers)
+    mix = build.build_mix(setup.config.data, setup.data.training.classes)
+    return batches_of(setup.plan, setup.training, samples, size, workers, mix)
 
 
 def prepare(setup: Setup) -> tuple[nn.Module, SegmentationDataset, Gradients]:

@@ -28,7 +28,7 @@ def gradients_of(training: Training, learner: nn.Module, objective: Objective, p
 
     def gradients(parts: tuple[Batch, ...]) -> Tensor:
         images, masks = zip(*(part.on(plan.device) for part in parts), strict=True)
-        targets = [mask.long() for mask in masks]
+        targets = [mask if mask.is_floating_point() else mask.long() for mask in masks]
         total = torch.zeros((), device=plan.device)
         for i, share in enumerate(shares([objective.amount(part) for part in targets])):
             is_last = i == len(parts) - 1

@@ -17,6 +17,8 @@ from segdla.config import ModelConfig
 from segdla.models.from_config import load_initial_weights
 from segdla.training import log
 
+MIXED = {"mixup": 0.2, "cutmix": 1.0}
+
 
 def config(tree, **train):
     return segdla.Config.model_validate(values(tree, **train))
@@ -64,9 +66,10 @@ def test_a_network_for_masks_starts_from_it(run):
 
 
 def test_a_stopped_run_resumes_to_the_same_bits(tree, tmp_path, monkeypatch):
-    whole = segdla.train(config(tree), name="whole", runs=tmp_path)
+    asked = config(tree, augment=MIXED)
+    whole = segdla.train(asked, name="whole", runs=tmp_path)
     stop_at_step(4, monkeypatch)
-    stopped = segdla.train(config(tree), name="stopped", runs=tmp_path)
+    stopped = segdla.train(asked, name="stopped", runs=tmp_path)
     assert not stopped.finished
     assert segdla.resume(stopped).finished
     assert_same_run(whole.folder, stopped.folder)

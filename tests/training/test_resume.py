@@ -43,7 +43,7 @@ def test_killed_twenty_times_and_resumed_to_the_same_bits(tmp_path):
 @pytest.mark.slow
 def test_a_run_on_whole_images_too(tmp_path):
     tree = draw_tree(tmp_path / "tree")
-    kill_twenty_times(tmp_path, yaml.safe_dump(values(tree, epochs=4, save_every=2)))
+    kill_twenty_times(tmp_path, yaml.safe_dump(values(tree, {"mixup": 0.2, "cutmix": 1.0}, epochs=4, save_every=2)))
 
 
 def kill_twenty_times(tmp_path, text):
