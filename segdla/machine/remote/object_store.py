@@ -140,7 +140,7 @@ def create_object(url: str, content: bytes) -> bool:
 def remove_object(url: str) -> None:
     """Remove an object; nothing happens if there is none."""
     with suppress(FileNotFoundError):
-        _answered("write", url, lambda system, path: system.rm_file(path))
+        _answered("remove", url, lambda system, path: system.rm_file(path))
 
 
 def _answered(verb: str, url: str, call: Callable[[Any, str], Result]) -> Result:
@@ -211,6 +211,8 @@ def _class(protocol: str) -> Any:
         import fsspec
     except ImportError:
         raise UserError(f'{protocol}:// takes the package fsspec: pip install "segdla[remote]"') from None
+    # Else gcsfs asks for each bucket's kind by gRPC, and warns in each call of those who may not ask.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         return fsspec.get_filesystem_class(protocol)
     except ImportError:

@@ -36,7 +36,7 @@ def final_answer(verb: str, url: str, raised: Exception) -> Exception | None:
     text = _text(error)
     if isinstance(error, OSError) and error.errno in _DISK:
         return error
-    if _NO_BUCKET.search(text):
+    if _NO_BUCKET.search(text) or (verb == "write" and isinstance(error, FileNotFoundError)):
         return StorageError(f"cannot {verb} {url}: there is no such bucket; check its name")
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, "no such object", url)
