@@ -9,7 +9,7 @@ from segdla.evaluation.scores import Scores
 from segdla.evaluation.top_scores import TopScores
 
 AnyScores = Scores | TopScores | FeatureScores
-"""Each has a ``criterion``, of which more is better, and says it in a ``line``."""
+"""Each has a ``criterion``, of which more is better, and says it in a ``line``, or why it is NaN (``unscored``)."""
 
 
 class Counts(Evaluator, Protocol):

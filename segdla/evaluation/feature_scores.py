@@ -21,6 +21,14 @@ class FeatureScores:
     split: str = ""
 
     @property
+    def unscored(self) -> str:
+        """The reason, and the remedy, if the criterion is NaN in training."""
+        return (
+            "the maps of the network or of its teacher are not finite on the validation images; lower train.lr, compute "
+            "in another train.precision (bf16, fp32), or choose another train.teacher"
+        )
+
+    @property
     def criterion(self) -> float:
         """The score by which weights are chosen."""
         return self.correlation

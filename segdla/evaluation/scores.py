@@ -37,6 +37,11 @@ class Scores:
     images: ImageCounts | None = field(default=None, compare=False, repr=False)
 
     @property
+    def unscored(self) -> str:
+        """The reason, and the remedy, if the criterion is NaN in training."""
+        return "the validation split has no labelled pixel of a class: nothing can be scored; check its masks"
+
+    @property
     def criterion(self) -> float:
         """The score by which weights are chosen."""
         return self.mean_iou

@@ -23,6 +23,11 @@ class TopScores:
     split: str = ""
 
     @property
+    def unscored(self) -> str:
+        """The reason, and the remedy, if the criterion is NaN in training."""
+        return "the validation split has no labelled image: nothing can be scored; check its folders (data.val)"
+
+    @property
     def criterion(self) -> float:
         """The score by which weights are chosen."""
         return self.top1

@@ -228,7 +228,7 @@ def validate(
         return
     scores = counts.scores(classes.names, split="val", protocol=classes.protocol)
     if math.isnan(scores.criterion) and not is_rehearsal:
-        raise UserError("the validation split has no labelled pixel of a class: nothing can be scored; check its masks")
+        raise UserError(scores.unscored)
     training.evaluated = training.step
     is_best = scores.criterion > training.best
     training.best = max(training.best, scores.criterion)

@@ -1,6 +1,7 @@
 """A teacher on a folder of images: its features are learned, without labels and classes."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -60,6 +61,13 @@ def test_the_features_are_learned_and_networks_for_masks_start_from_them(places,
     for use in (segdla.load, segdla.load_classifier):
         with pytest.raises(segdla.UserError, match="has learned a teacher's features alone, and knows no classes"):
             use(run)
+
+
+def test_features_that_are_not_finite_are_answered_with_what_helps(places, tmp_path, monkeypatch):
+    monkeypatch.setattr(FeatureLikeness, "result", lambda _: math.nan)
+    with pytest.raises(segdla.UserError, match=r"not finite on the validation images; lower train\.lr") as answer:
+        segdla.train(config(places), runs=tmp_path)
+    assert "masks" not in str(answer.value)
 
 
 def test_a_stopped_run_resumes_to_the_same_bits(places, tmp_path, monkeypatch):
