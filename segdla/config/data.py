@@ -79,8 +79,10 @@ class MasksConfig(DataConfig):
     augment: AugmentConfig = AugmentConfig()
     """Random changes of the training images."""
     unlabelled: PathText | None = None
-    """Folder or archive of images without masks. They join the training images, and train.teacher alone says what is in
-    them."""
+    """Folder or archive of images without masks, which join the training images. train.teacher says what is in them;
+    without one, the moving average of the weights (train.ema) does."""
+    confidence: Fraction = 0.9
+    """Probability from which an answer of the moving average is taken as the label of a pixel of `unlabelled`."""
 
 
 class ScenesConfig(MasksConfig):

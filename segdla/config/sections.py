@@ -113,8 +113,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _require_a_teacher_for_unlabelled_images(self) -> Self:
-        if isinstance(self.data, MasksConfig) and self.data.unlabelled is not None and self.train.teacher is None:
-            raise ValueError("data.unlabelled has no labels to learn from; set train.teacher, or leave it out")
+        t = self.train
+        if isinstance(self.data, MasksConfig) and self.data.unlabelled is not None and not (t.teacher or t.ema):
+            raise ValueError(
+                "data.unlabelled has no labels to learn from; set train.ema, whose average then says what is in the "
+                "images, or train.teacher, or leave it out"
+            )
         return self
 
     @property

@@ -70,7 +70,8 @@ class CachedSource(SourceView):
             with locked(self.folder / "building.lock", on_wait):
                 for leftover in self.folder.glob("*.partial"):  # of a build that was killed
                     leftover.unlink(missing_ok=True)
-                missing = [index for index in range(len(self)) if not self._has(index)]
+                once = {entry: index for index, entry in enumerate(self.entries)}  # a pair may come several times
+                missing = [index for index in once.values() if not self._has(index)]
                 self._require_room(missing)
                 return self._fill(missing, progress)
         except OSError as error:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from segdla.data.labels import IGNORE_INDEX
+from segdla.data.labels import IGNORE_INDEX, UNLABELLED
 
 _SEARCHED = 1 << 17  # pixels of a mask in which rare classes are looked for: a millisecond
 
@@ -136,7 +136,7 @@ def _rare_pixel(mask: np.ndarray, draw: random.Random) -> tuple[int, int] | tupl
     """Draw a pixel (y, x) of a class drawn evenly from those in a coarse look at the mask; none if all is ignored."""
     step = max(1, math.isqrt(mask.size // _SEARCHED))
     coarse = mask[::step, ::step]
-    classes = np.flatnonzero(np.bincount(coarse.ravel(), minlength=256)[:IGNORE_INDEX])
+    classes = np.flatnonzero(np.bincount(coarse.ravel(), minlength=256)[:UNLABELLED])
     if not len(classes):
         return None, None
     places = np.flatnonzero(coarse == draw.choice(classes))

@@ -14,7 +14,10 @@ IGNORE_INDEX = 255
 """The train id of pixels that are neither trained on nor scored."""
 
 UNLABELLED = 254
-"""The value of pixels of no class that are not to be ignored, where ids of a format or colours are looked up."""
+"""The value of pixels of no class that are not to be ignored, where ids of a format or colours are looked up.
+
+In training, pixels of it get a label by a network, which ``data.unlabelled`` asks for.
+"""
 
 Color = tuple[int, int, int]
 _UNKNOWN = 254  # the entry of a table for every value outside the classes

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from segdla.data.labels import IGNORE_INDEX
+from segdla.data.labels import UNLABELLED
 
 Pair = tuple[np.ndarray, np.ndarray]
 """An image (H,W,3) and its target (H,W), both uint8."""
@@ -15,8 +15,8 @@ Pair = tuple[np.ndarray, np.ndarray]
 class Paste:
     """Paste half of another crop's classes over a crop, with some probability.
 
-    This is ClassMix (Olsson et al., WACV 2021) with true labels. Pixels that are ignored in the other crop are not
-    pasted.
+    This is ClassMix (Olsson et al., WACV 2021) with true labels. Pixels that are ignored or unlabelled in the other
+    crop are not pasted.
     """
 
     def __init__(self, probability: float):
@@ -28,7 +28,7 @@ class Paste:
         if draw.random() >= self.probability:
             return pair
         image, target = another(draw.random())
-        classes = np.flatnonzero(np.bincount(target.ravel(), minlength=256)[:IGNORE_INDEX]).tolist()
+        classes = np.flatnonzero(np.bincount(target.ravel(), minlength=256)[:UNLABELLED]).tolist()
         is_pasted = np.zeros(256, np.uint8)
         is_pasted[draw.sample(classes, (len(classes) + 1) // 2)] = 1
         mask = cv2.LUT(target, is_pasted)

@@ -1,4 +1,4 @@
-"""Images without masks, which a teacher alone says something about."""
+"""Images without masks, of which a teacher, or the network's own average, says what is in them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from segdla.data.images import image_size, read_image
-from segdla.data.labels import IGNORE_INDEX
+from segdla.data.labels import UNLABELLED
 from segdla.data.listing import list_images
 from segdla.data.pair_source import unique_names
 from segdla.data.paths import user_path
@@ -18,7 +18,7 @@ from segdla.machine.remote.storage_errors import StorageError
 
 
 class UnlabelledImages(Source):
-    """Image files, all of whose pixels are ignored."""
+    """Image files, all of whose pixels are ``UNLABELLED``."""
 
     labelled = False
 
@@ -42,10 +42,10 @@ class UnlabelledImages(Source):
             raise
         except UserError as error:
             raise UnreadableImageError(str(error)) from error
-        return image, np.full(image.shape[:2], IGNORE_INDEX, np.uint8)
+        return image, np.full(image.shape[:2], UNLABELLED, np.uint8)
 
     def target(self, index: int) -> np.ndarray:
-        return np.full(self.image_size(index), IGNORE_INDEX, np.uint8)
+        return np.full(self.image_size(index), UNLABELLED, np.uint8)
 
     def files(self, index: int) -> tuple[Path, ...]:
         return (self.images[index],)
@@ -55,7 +55,7 @@ class UnlabelledImages(Source):
 
     def cache_key(self, index: int) -> str:
         sample_range = "" if self.sample_range is None else f" {self.sample_range}"
-        return f"{self.images[index].absolute()}\nunlabelled{sample_range}"
+        return f"{self.images[index].absolute()}\nwithout labels{sample_range}"
 
 
 def unlabelled_images(folder: str, classes: Classes, sample_range: SampleRange | None = None) -> UnlabelledImages:
@@ -64,16 +64,22 @@ def unlabelled_images(folder: str, classes: Classes, sample_range: SampleRange |
 
 
 class WithUnlabelled(SourceView):
-    """A source, and after its own images those of another, which have no labels."""
+    """A source, and after its own images those of another, which have no labels.
+
+    Its own come ``repeats`` times, so that about every second image of an epoch is labelled.
+    """
 
     def __init__(self, source: Source, unlabelled: Source):
         super().__init__(source)
         self.parts = source, unlabelled
+        self.repeats = max(1, round(len(unlabelled) / len(source)))
 
     def at(self, index: int) -> tuple[Source, int]:
         """Return the source of an image, and its index there."""
         labelled, unlabelled = self.parts
-        return (labelled, index) if index < len(labelled) else (unlabelled, index - len(labelled))
+        beyond = index - self.repeats * len(labelled)
+        return (labelled, index % len(labelled)) if beyond < 0 else (unlabelled, beyond)
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
+        labelled, unlabelled = self.parts
+        return self.repeats * len(labelled) + len(unlabelled)

@@ -24,8 +24,8 @@ class FeatureScores:
     def unscored(self) -> str:
         """The reason, and the remedy, if the criterion is NaN in training."""
         return (
-            "the maps of the network or of its teacher are not finite on the validation images; lower train.lr, compute "
-            "in another train.precision (bf16, fp32), or choose another train.teacher"
+            "the maps of the network or of its teacher are not finite on the validation images; lower train.lr, choose "
+            "another train.teacher, or compute in bf16 or fp32 (train.precision)"
         )
 
     @property

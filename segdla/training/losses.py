@@ -42,8 +42,11 @@ class Objective:
         """Return the loss of logits (B,C,H,W) and targets (B,H,W)."""
         return reduce(operator.add, (share * loss(logits, targets) for share, loss in self.terms))
 
-    def over(self, learner: nn.Module, plan: Plan) -> PartLoss:
-        """Return the loss of a part of a step, of what ``learner`` makes of its images in the plan's precision."""
+    def over(self, learner: nn.Module, plan: Plan, average: nn.Module | None = None) -> PartLoss:
+        """Return the loss of a part of a step, of what ``learner`` makes of its images in the plan's precision.
+
+        ``average`` is the moving average of the weights, in evaluation mode, if there is one.
+        """
         forward = in_precision(learner, plan.device, plan.precision)
         return lambda images, targets, share: self(forward(images), targets) * share
 

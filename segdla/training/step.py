@@ -24,7 +24,8 @@ def gradients_of(training: Training, learner: nn.Module, objective: Objective, p
 
     ``learner`` is ``training.model`` in the form in which it trains: as it is, compiled, or replicated over devices.
     """
-    loss_of = objective.over(learner, plan)
+    average = None if training.ema is None else training.ema.module.eval()
+    loss_of = objective.over(learner, plan, average)
 
     def gradients(parts: tuple[Batch, ...]) -> Tensor:
         images, masks = zip(*(part.on(plan.device) for part in parts), strict=True)

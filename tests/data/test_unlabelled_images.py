@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from segdla.data.cache import CachedSource
+from segdla.data.labels import UNLABELLED
 from segdla.data.scenes import Scenes
 from segdla.data.source import UnreadableImageError
 from segdla.data.unlabelled_images import WithUnlabelled, unlabelled_images
@@ -21,14 +22,23 @@ def source(tmp_path):
     return WithUnlabelled(scenes, unlabelled_images(str(tmp_path / "more"), scenes.classes))
 
 
-def test_unlabelled_images_follow_the_labelled_ones_with_every_pixel_ignored(source):
+def test_unlabelled_images_follow_the_labelled_ones_with_no_pixel_labelled(source):
     assert len({source.name(index) for index in range(len(source))}) == len(source) == 4
     for of_view, of_scenes in zip(source.read(1), source.source.read(1), strict=True):
         np.testing.assert_array_equal(of_view, of_scenes)
     image, target = source.read(2)
     np.testing.assert_array_equal(image, RGB)
-    assert target.shape == (4, 6) and (target == 255).all()
+    assert target.shape == (4, 6) and (target == UNLABELLED).all()
     np.testing.assert_array_equal(source.target(2), target)
+
+
+def test_few_labelled_images_come_as_often_as_many_others(source):
+    many = source.parts[1]
+    many.images, many.names = many.images[:1] * 5, [*"abcde"]
+    both = WithUnlabelled(source.source, many)
+    assert both.repeats == 2 and len(both) == 2 * 2 + 5  # 5 / 2 is rounded to the even number
+    names = [both.name(index) for index in range(len(both))]
+    assert names == ["train_00000", "train_00001"] * 2 + [f"unlabelled/{letter}" for letter in "abcde"]
 
 
 def test_a_broken_one_is_named(source):

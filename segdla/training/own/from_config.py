@@ -7,7 +7,7 @@ from segdla.data.from_config import open_split
 from segdla.data.source import Source
 from segdla.data.unlabelled_images import WithUnlabelled, unlabelled_images
 from segdla.doctor.quick_check import quick_check
-from segdla.inference.from_config import num_logits
+from segdla.inference.from_config import head_of, num_logits
 from segdla.machine import distributed
 from segdla.machine.terminal import say
 from segdla.models.dlaseg import DLASeg
@@ -15,6 +15,7 @@ from segdla.models.from_config import about_weights, build_network
 from segdla.training.from_config import build_loss
 from segdla.training.losses import Objective
 from segdla.training.own.parts import Data, Own, own_data, require_fitting
+from segdla.training.pseudo_labels import PseudoLabelled
 from segdla.training.teacher.taught_objective import TaughtObjective
 
 
@@ -26,7 +27,11 @@ def open_data(config: Config, own: Own) -> Data:
         return data
     training = data.training
     unlabelled = unlabelled_images(folder, training.classes, config.sample_range)
-    return data._replace(training=WithUnlabelled(training, unlabelled))
+    both = WithUnlabelled(training, unlabelled)
+    if distributed.is_main():
+        times = f", each {both.repeats} times an epoch," if both.repeats > 1 else ""
+        say(f"{len(training)} labelled images{times} and {len(unlabelled)} unlabelled ones (data.unlabelled)")
+    return data._replace(training=both)
 
 
 def _labelled_data(config: Config, own: Own) -> Data:
@@ -65,4 +70,9 @@ def build_objective(config: Config, own: Own, source: Source, device: torch.devi
         if own.loss is None
         else Objective([(1.0, own.loss)])
     )
-    return TaughtObjective(objective.terms, objective.class_weights) if config.train.teacher else objective
+    if config.train.teacher:
+        return TaughtObjective(objective.terms, objective.class_weights)
+    if isinstance(config.data, MasksConfig) and config.data.unlabelled:
+        confidence, head = config.data.confidence, head_of(config, source.classes)
+        return PseudoLabelled(objective.terms, objective.class_weights, confidence=confidence, head=head)
+    return objective

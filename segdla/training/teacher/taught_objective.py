@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from segdla.data.labels import UNLABELLED
 from segdla.machine.device import autocast
 from segdla.training.losses import Objective, PartLoss
 from segdla.training.state import Plan
@@ -14,10 +15,17 @@ class TaughtObjective(Objective):
     one size, so its loss counts alike in each.
     """
 
-    def over(self, learner: nn.Module, plan: Plan) -> PartLoss:
+    def over(self, learner: nn.Module, plan: Plan, average: nn.Module | None = None) -> PartLoss:
         def loss_of(images: Tensor, targets: Tensor, share: Tensor | float) -> Tensor:
             with autocast(plan.device, plan.precision):
                 logits, lesson = learner(images)
-            return self(logits.float(), targets) * share + lesson / plan.accumulate
+            return self(logits.float(), self._labels(targets)) * share + lesson / plan.accumulate
 
         return loss_of
+
+    def amount(self, targets: Tensor) -> Tensor:
+        return super().amount(self._labels(targets))
+
+    def _labels(self, targets: Tensor) -> Tensor:
+        """Return targets in which unlabelled pixels are ignored."""
+        return targets.where(targets != UNLABELLED, self.ignore_index)
