@@ -1,15 +1,17 @@
 """LiteRT (TensorFlow Lite): made by litert-torch for images of one size, computed by ai-edge-litert.
 
 The file takes bytes ``(1, height, width, 3)`` and gives logits ``(1, h, w, classes)`` and the prediction ``(1, height,
-width)``. The card is in a zip archive at its end, as TensorFlow Lite keeps the labels of a model.
+width)``. The card is in a zip archive at its end, as TensorFlow Lite keeps the labels of a model. ai-edge-quantizer,
+which litert-torch brings along, puts convolutions into int8 on request.
 """
 
+import io
 import os
 import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,18 @@ import torch
 from torch import Tensor, nn
 
 from segdla.export.graph import Graph, needing
+from segdla.models.dlaseg import padded_to
 from segdla.models.fold import folded
 from segdla.models.upsample_phases import with_phases
 
 SUFFIX = ".tflite"
 WRITES: tuple[str, ...] = (SUFFIX,)
-PACKAGES: tuple[str, ...] = ("litert_torch", "ai_edge_litert")
-INT8 = False
+PACKAGES: tuple[str, ...] = ("litert_torch", "ai_edge_litert", "ai_edge_quantizer")
+INT8 = True
 ONE_SIZE = True
 _CARD = "card.json"
+_IN_INT8 = ("CONV_2D", "ADD", "MAX_POOL_2D", "CONCATENATION", "RESHAPE")
+"""Operators in int8: convolutions and what lies between them, but not the learned upsampling (DEPTHWISE_CONV_2D)."""
 
 
 class _ChannelsLast(nn.Module):
@@ -44,7 +49,10 @@ class _ChannelsLast(nn.Module):
 
 
 def write(graph: Graph, card: str, path: Path, calibration: Iterable[np.ndarray] | None) -> None:
-    """Write the network with its card, for images of ``graph.size``. Raises UserError if packages are missing."""
+    """Write the network with its card, for images of ``graph.size``, in int8 if there is calibration.
+
+    Raises UserError if packages are missing.
+    """
     assert graph.size is not None, "a LiteRT file is for one size"
     os.environ.setdefault("LITERT_TORCH_SHOW_PROGRESS", "n")
     with needing("litert"), warnings.catch_warnings():
@@ -55,8 +63,35 @@ def write(graph: Graph, card: str, path: Path, calibration: Iterable[np.ndarray]
             images = torch.zeros(1, *graph.size, 3, dtype=torch.uint8)
             model = litert_torch.convert(_ChannelsLast(graph).eval(), (images,))
         model.export(str(path))
+        if calibration is not None:
+            _quantize(path, [_fitted(image, graph.size) for image in calibration])
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(_CARD, card)
+
+
+def _quantize(path: Path, images: list[np.ndarray]) -> None:
+    """Put ``_IN_INT8`` of a file into int8: weights scaled by channel, activations by their range on images."""
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.quantizer import Quantizer
+
+    ((signature, names),) = Interpreter(str(path)).get_signature_list().items()
+    quantizer = Quantizer(str(path))
+    for name in _IN_INT8:
+        operator = qtyping.TFLOperationName(name)
+        quantizer.add_static_config(".*", operator, activation_num_bits=8, weight_num_bits=8)
+    samples = [{names["inputs"][0]: image} for image in images]
+    with redirect_stderr(io.StringIO()):  # its bars
+        ranges = quantizer.calibrate({signature: samples}, num_threads=torch.get_num_threads())
+        result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    path.write_bytes(bytes(result.quantized_model))
+
+
+def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the middle of an image (H,W,3), of ``size``, padded if the image is smaller: (1,height,width,3)."""
+    top, left = (max(0, (side - length) // 2) for side, length in zip(image.shape, size, strict=False))
+    middle = torch.from_numpy(image[top : top + size[0], left : left + size[1]])
+    return padded_to(middle.permute(2, 0, 1)[None], size).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 @contextmanager

@@ -69,7 +69,9 @@ def int8(network, tmp_path_factory):
     kinds = [kind for kind, module in FORMATS.items() if module.INT8 and is_installed(kind)]
     paths = Files({kind: folder / f"small{FORMATS[kind].SUFFIX}" for kind in kinds})
     for kind, path in paths.items():
-        write_file(network, CARD, path, kind, (image[0].permute(1, 2, 0).numpy() for image in pictures()), "AVX2")
+        size = SIZE if FORMATS[kind].ONE_SIZE else None
+        images = (image[0].permute(1, 2, 0).numpy() for image in pictures())
+        write_file(network, CARD, path, kind, images, "AVX2", size=size)
     return paths
 
 
