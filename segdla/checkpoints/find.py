@@ -66,12 +66,14 @@ def find_checkpoint(
 def _in_storage(path: Path) -> Found:
     """Return the file here of a run's folder or a checkpoint in storage."""
     path = path / BEST if path.is_dir() else path
-    if path.suffix in (".xml", ".bin"):
-        raise UserError(f"{path} is one of two files of an exported network; download both, and name the first")
+    if path.suffix == ".bin":
+        raise UserError(f"{path} holds the weights of an exported network; name {path.with_suffix('.xml').name} there")
+    beside = [".bin"] if path.suffix == ".xml" else []
     try:
-        return Found(local_file(path), str(path), in_cache=True)
+        return Found(local_file(path, *beside), str(path), in_cache=True)
     except OSError as error:
-        raise UserError(f"no run or checkpoint at {path}: {error.strerror}; check bucket and name") from error
+        place = error.filename or path
+        raise UserError(f"no run or checkpoint at {place}: {error.strerror}; check bucket and name") from error
 
 
 def _default(runs: Path, for_photographs: bool) -> Found:

@@ -11,15 +11,19 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
 
 from segdla.errors import UserError, one_line
 from segdla.machine.remote.remote_path import RemotePath
+from segdla.machine.remote.urls import is_listable
 
 LARGEST = 1 << 32  # bytes of a file in an archive
 _MOST_GROWTH, _ANY_GROWTH = 100, 1 << 25  # labels and pictures grow less; below so many bytes nobody minds
+_DEPTH = 3  # of a picture in a folder of tables: SPLIT/COLUMN/NUMBER.png
+_tables_in_storage: set[Path] = set()
 
 
 class Archive(ABC):
@@ -35,7 +39,7 @@ class Archive(ABC):
         """Return the bytes of a file. Raises UserError if it can't be read."""
 
     def state(self, name: str) -> Path:
-        """Return the file on disk whose state tells whether a file has changed."""
+        """Return the file whose state tells whether a file has changed."""
         return self.path
 
     @cached_property
@@ -95,7 +99,30 @@ def archive_above(path: Path) -> tuple[Archive, str] | None:
         else:
             archive = _opened(place, state.st_mtime_ns, state.st_size) if stat.S_ISREG(state.st_mode) else None
         return None if archive is None else (archive, "" if path == place else path.relative_to(place).as_posix())
-    return None
+    return _tables_above(path) if isinstance(path, RemotePath) else None
+
+
+def _tables_above(path: RemotePath) -> tuple[Archive, str] | None:
+    """Return the folder of tables in storage that a path leads into, which is looked for once a process.
+
+    It is not looked for above an object or a folder that is there: pictures are asked for without further requests.
+    """
+    near = [folder for folder in path.parents[:_DEPTH] if is_listable(str(folder))]
+    found = next((folder for folder in near if folder in _tables_in_storage), None)
+    if found is None:
+        with suppress(FileNotFoundError):
+            path.stat()
+            return None
+        found = next((folder for folder in near if _tables(folder, 0)), None)
+    if found is None or (archive := _tables(found, 0)) is None:
+        return None
+    _tables_in_storage.add(found)
+    return archive, path.relative_to(found).as_posix()
+
+
+def is_packed(path: RemotePath) -> bool:
+    """Return whether a path in storage leads into an archive, as far as its name and what is open tell."""
+    return bool(path.archives()) or any(folder in _tables_in_storage for folder in path.parents[:_DEPTH])
 
 
 def is_folder(path: Path) -> bool:
@@ -154,7 +181,7 @@ def read_text(path: Path, encoding: str = "utf-8-sig") -> str:
 
 
 def state_file(path: Path) -> Path:
-    """Return the file on disk whose state tells whether a file has changed: itself, or the archive that it is in."""
+    """Return the file whose state tells whether a file has changed: itself, or the archive that it is in."""
     if os.path.lexists(path):
         return path
     inside = archive_above(path)

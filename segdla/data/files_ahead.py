@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from segdla.data.archives import is_packed
 from segdla.data.source import Source
 from segdla.machine.remote.local_tier import bring_ahead
 from segdla.machine.remote.remote_path import RemotePath
@@ -17,7 +18,8 @@ _AHEAD = 64  # samples
 
 def bring(source: Source, indices: Iterable[int]) -> None:
     """Begin to fetch the files of samples that are in storage and not here yet."""
-    bring_ahead(str(path) for index in indices for path in source.inputs(index) if isinstance(path, RemotePath))
+    paths = (path for index in indices for path in source.inputs(index))
+    bring_ahead(str(path) for path in paths if isinstance(path, RemotePath) and not is_packed(path))
 
 
 def is_remote(source: Source) -> bool:

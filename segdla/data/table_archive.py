@@ -1,7 +1,8 @@
 """Data sets of Hugging Face on disk, as if they were folders of image files: ``train/COLUMN/0000000.png`` and so on.
 
 They are folders of Parquet files, as on the hub, or of Arrow files, as ``save_to_disk`` of ``datasets`` writes them.
-An Arrow file is mapped into memory. Of a Parquet file, the group of rows around an image is read and kept.
+An Arrow file is mapped into memory. Of a Parquet file, the group of rows around an image is read and kept. A table in
+storage comes here whole.
 """
 
 import json
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 
 from segdla.data.archives import Archive
 from segdla.errors import UserError
+from segdla.machine.remote.local_tier import bring_ahead
+from segdla.machine.remote.remote_path import RemotePath, local_file
 
 _SHARD = re.compile(r"-\d+-of-\d+(-[0-9a-f]+)?$")  # behind the split's name; older ones end in a hash
 _GROUPS = 4  # of rows that are kept, for images and masks
@@ -38,6 +41,7 @@ class TableArchive(Archive):
         self.names: dict[str, _Row | bytes] = {}
         lengths: dict[str, int] = {}
         folders: dict[str, Path] = {}
+        bring_ahead(str(file) for file in files if isinstance(file, RemotePath))
         for file in files:
             split = _split(path, file)
             if folders.setdefault(split, file.parent) != file.parent:
@@ -60,7 +64,8 @@ class TableArchive(Archive):
         if isinstance(row, bytes):
             return row
         try:
-            value = _column(row.file, row.file.stat().st_mtime_ns, row.column, row.number) or {}
+            file = local_file(row.file)
+            value = _column(file, file.stat().st_mtime_ns, row.column, row.number) or {}
             content = value.get("bytes")
             if content is None and value.get("path") and (beside := row.file.parent / value["path"]).is_file():
                 content = beside.read_bytes()
@@ -105,13 +110,14 @@ def _read_schema(file: Path) -> tuple[list[str], int, dict[str, Any]]:
     """Return the columns that hold images, the number of rows, and the features as ``datasets`` notes them."""
     pa = _pyarrow()
     try:
+        here = local_file(file)
         if file.suffix == ".parquet":
             from pyarrow import parquet
 
-            with parquet.ParquetFile(file) as table:
+            with parquet.ParquetFile(here) as table:
                 schema, length = table.schema_arrow, table.metadata.num_rows
         else:
-            table = _arrow_table(file, file.stat().st_mtime_ns)
+            table = _arrow_table(here, here.stat().st_mtime_ns)
             schema, length = table.schema, table.num_rows
         columns = [
             field.name

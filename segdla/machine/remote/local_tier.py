@@ -108,6 +108,14 @@ def kept_file(url: str) -> Path:
     return _place(url, state_before(url))
 
 
+def keep_beside(url: str, file: Path) -> None:
+    """Keep an object beside a file here, under that one's name but for the suffix. Raises errors like ``kept_file``."""
+    place = file.with_suffix(Path(url).suffix)
+    with tempfile.TemporaryDirectory(dir=file.parent, suffix=".partial") as folder:
+        os.link(kept_file(url), link := Path(folder, place.name))
+        put_in_place(link, place)
+
+
 def bring_ahead(urls: Iterable[str]) -> None:
     """Fetch objects in threads that will be read soon; errors are raised when they are."""
     with _lock:

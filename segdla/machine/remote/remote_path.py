@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from segdla.machine.remote.local_tier import kept_file, open_kept, remember, state_before, state_now
+from segdla.machine.remote.local_tier import keep_beside, kept_file, open_kept, remember, state_before, state_now
 from segdla.machine.remote.object_store import (
     ObjectState,
     list_folder,
@@ -42,12 +42,19 @@ def as_path(place: str | os.PathLike[str]) -> Path:
     return RemotePath(public_url(text)) if is_url(text) else Path(place)
 
 
-def local_file(path: Path) -> Path:
+def local_file(path: Path, *beside: str) -> Path:
     """Return a path that other libraries can open: of an object, that of its file here.
+
+    ``beside`` are suffixes of further objects, whose files lie beside it then.
 
     Raises UserError if there is no room for it, and OSError and StorageError like ``RemotePath``.
     """
-    return kept_file(str(path)) if isinstance(path, RemotePath) else path
+    if not isinstance(path, RemotePath):
+        return path
+    file = kept_file(str(path))
+    for suffix in beside:
+        keep_beside(str(path.with_suffix(suffix)), file)
+    return file
 
 
 def read_once(path: Path) -> bytes:

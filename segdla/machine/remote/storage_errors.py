@@ -13,6 +13,7 @@ _FINAL = (FileExistsError, IsADirectoryError, NotADirectoryError, NotImplemented
 _REFUSED = re.compile(r"40[13]\b|forbidden|unauthori[sz]ed|access ?denied|credential|signature|invalid.?token", re.I)
 _EXPIRED = re.compile(r"expired", re.I)
 _NO_BUCKET = re.compile(r"bucket.{0,40}(not exist|not found)|no ?such ?bucket|container.{0,40}not exist", re.I)
+_NO_REPOSITORY = ("RepositoryNotFoundError", "GatedRepoError")  # of huggingface_hub
 _SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|SAS|CREDENTIAL|CONNECTION_STRING")
 _LOGIN = {
     "s3": "aws sso login, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
@@ -38,6 +39,11 @@ def final_answer(verb: str, url: str, raised: Exception) -> Exception | None:
         return error
     if _NO_BUCKET.search(text) or (verb == "write" and isinstance(error, FileNotFoundError)):
         return StorageError(f"cannot {verb} {url}: there is no such bucket; check its name")
+    if type(error).__name__ in _NO_REPOSITORY:
+        return StorageError(
+            f"cannot {verb} {url}: there is no such repository, or not for you; check its name, or log in: "
+            f"{_LOGIN['hf']}"
+        )
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, "no such object", url)
     if _EXPIRED.search(text) or isinstance(error, PermissionError) or _REFUSED.search(text):

@@ -35,6 +35,11 @@ def is_url(place: object) -> bool:
     return found is not None and "://" in text[: found.end()] and (found[1] != "hf" or text.startswith(_HUB_DATASETS))
 
 
+def is_listable(url: str) -> bool:
+    """Return whether a URL is of a bucket, a repository of the hub, or of something in one."""
+    return is_url(url) and (protocol_of(url) != "hf" or url.count("/") > _HUB_DATASETS.count("/"))
+
+
 def protocol_of(url: str) -> str:
     """Return the part of a URL before ``://``."""
     return url.partition("://")[0]

@@ -10,12 +10,15 @@ from support import write
 
 from segdla.checkpoints.find import find_checkpoint
 from segdla.config import parse, parse_yaml
+from segdla.data.archives import state_file
+from segdla.data.files_ahead import bring
 from segdla.data.from_config import open_split
 from segdla.data.image_writer import encode_image
 from segdla.data.images import read_image, read_mask
 from segdla.doctor.budget import Pace
 from segdla.doctor.draft import draft
 from segdla.errors import UserError
+from segdla.machine.remote import local_tier
 from segdla.machine.remote.object_store import list_folder, read_object, write_object
 from segdla.machine.remote.remote_path import RemotePath, as_path
 from segdla.media.inputs import Input, find_inputs
@@ -110,6 +113,26 @@ def test_an_archive_is_brought_here_and_opened(kind):
     source = open_split(folder_config(f"memory://packed/set.{kind}"), "train")
     assert (source.read(0)[1] == MASK).all()
     assert str(source.image_path(0)) == f"memory://packed/set.{kind}/images/a.png"
+
+
+def test_tables_are_brought_here_and_opened(store):
+    pa = pytest.importorskip("pyarrow", reason="the extra arrow is not installed")
+    from pyarrow import parquet
+
+    def column(content):
+        return pa.array([{"bytes": content, "path": None}], pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+
+    for number, image in enumerate((IMAGE, 255 - IMAGE)):
+        file = io.BytesIO()
+        rows = {"image": column(encode_image(image)), "label": column(encode_image(MASK))}
+        parquet.write_table(pa.table(rows), file)
+        write_object(f"memory://tables/data/train-{number:05}-of-00002.parquet", file.getvalue())
+    source = open_split(folder_config("memory://tables", "train/image", "train/label"), "train")
+    assert [source.name(i) for i in range(len(source))] == ["0000000", "0000001"]
+    assert (source.read(1)[0] == 255 - IMAGE).all() and (source.read(0)[1] == MASK).all()
+    assert state_file(source.image_path(1)) == RemotePath("memory://tables/data/train-00001-of-00002.parquet")
+    bring(source, range(2))  # no picture in a table is asked for by itself
+    assert not local_tier._coming
 
 
 def test_a_public_set_is_read_by_its_own_names():
