@@ -22,7 +22,6 @@ from torch import Tensor, nn
 import segdla
 from segdla.data.labels import IGNORE_INDEX
 from segdla.data.loader import Batch
-from segdla.data.source import Classes
 from segdla.machine.device import choose_device
 from segdla.machine.heap import keep_memory
 from segdla.training.cuda_graph import Recorded
@@ -103,8 +102,7 @@ def our_loop(
     optimizer = torch.optim.SGD(network.named_parameters(), 0.01, momentum=0.9, weight_decay=1e-4, fused=True)
     training = Training(network, optimizer, lambda step: 1.0)
     folder = Path(tempfile.mkdtemp())
-    classes = Classes(tuple(map(str, range(NUM_CLASSES))), ((0, 0, 0),) * NUM_CLASSES)
-    log = RunLog(folder, classes, 0, 0, 10**6)
+    log = RunLog(folder, 0, 0, 10**6)
     plan = Plan(folder, device, num_steps=10**6, steps_per_epoch=10**6, precision=precision)
     images, targets = images_and_targets(device, batch, size)
     parts = (Batch(images, targets, ("",) * batch),)

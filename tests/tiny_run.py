@@ -11,6 +11,7 @@ from torch import nn
 
 from segdla.checkpoints.checkpoint import Card, read_checkpoint, write_checkpoint
 from segdla.config import parse
+from segdla.data.labels import IGNORE_INDEX
 from segdla.data.loader import Batch
 from segdla.data.source import Classes
 from segdla.evaluation.set_counts import counts_of
@@ -24,6 +25,7 @@ from segdla.training.log import RunLog
 from segdla.training.losses import Objective, cross_entropy
 from segdla.training.state import Plan, Training
 from segdla.training.step import gradients_of
+from segdla.visualize import sample_grid
 
 TINY = (
     "data: {dataset: scenes, size: [32, 48], crop: [32, 32], train: 6, val: 2, workers: 0}\n"
@@ -169,8 +171,9 @@ def train_tiny(folder, training, num_steps=8, source=None, loss=cross_entropy, *
         lambda images: classify(training.candidate(images)),
         Card({}, CLASSES),
         lambda: counts_of(CLASSES),
+        lambda samples: sample_grid(samples, CLASSES.names, CLASSES.palette, IGNORE_INDEX),
     )
-    with RunLog(folder, CLASSES, training.step, training.evaluated, num_steps) as log:
+    with RunLog(folder, training.step, training.evaluated, num_steps) as log:
         stopped_by = loop.train(
             training,
             gradients_of(training, training.model, Objective([(1, loss)]), plan),

@@ -168,14 +168,14 @@ def build_plan(config: Config, run: Path, machine: Machine, num_images: int) -> 
     )
 
 
-def build_log(config: Config, classes: Classes, plan: Plan, training: Training) -> RunLog:
+def build_log(config: Config, plan: Plan, training: Training) -> RunLog:
     """Open the reports of a run, with the forecast of its length."""
     t = config.train
     may_be_long = plan.device.type == "cpu" and t.minutes is None
     advice = remedy_of_length(plan.run, t.length, config.data.crop, config.model.backbone) if may_be_long else ""
     forecast = Forecast(training.step, plan.num_steps, plan.eval_every * plan.steps_per_epoch, advice)
     steps = training.step, training.evaluated, plan.num_steps
-    return RunLog(plan.run, classes, *steps, forecast, t.logger, config.model_dump(mode="json"), t.upload)
+    return RunLog(plan.run, *steps, forecast, t.logger, config.model_dump(mode="json"), t.upload)
 
 
 def stream_of(config: Config, source: Source, model: nn.Module) -> dict[str, Any]:

@@ -11,19 +11,16 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from segdla.data.image_writer import write_image
-from segdla.data.labels import IGNORE_INDEX
-from segdla.data.source import Classes
 from segdla.errors import UserError
 from segdla.evaluation.criterion import AnyScores
 from segdla.machine.files import require_text, to_json, write_text
 from segdla.machine.terminal import SECONDS_BETWEEN_LINES, console, duration, say
-from segdla.media.captions import labelled_grid
 from segdla.training.forecast import Forecast
 from segdla.training.loggers import Loggers
 from segdla.training.meter import Reading
 from segdla.training.run_folder import CONFIG
 from segdla.training.upload import Upload
-from segdla.visualize import curves, sample_grid
+from segdla.visualize import curves
 
 _LARGEST = 1e15  # of a number in a record
 _MEASURES = ("mean_iou", "top1", "correlation")  # keys of the records of an evaluation
@@ -40,7 +37,6 @@ class RunLog:
     def __init__(
         self,
         folder: Path,
-        classes: Classes,
         first_step: int,
         evaluated: int,
         num_steps: int,
@@ -51,7 +47,6 @@ class RunLog:
     ):
         require_text(folder, "rename the run")
         self.folder = folder
-        self.classes = classes
         self.num_steps = num_steps
         self.forecast = forecast
         self.metrics = folder / "metrics.jsonl"
@@ -119,17 +114,13 @@ class RunLog:
         epoch: int,
         scores: AnyScores,
         best: bool,
-        samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+        samples: np.ndarray,
     ) -> None:
-        """Report the scores of an evaluation, and (image, target, prediction) of a few of its images."""
+        """Report the scores of an evaluation, and a picture (H,W,3) of what is predicted."""
         self._record(step, epoch=epoch, **{k: v for k, v in scores.as_dict().items() if k not in ("split", "protocol")})
-        if self.classes.whole_images:
-            grid = labelled_grid(samples, self.classes.names)
-        else:
-            grid = sample_grid(samples, self.classes.names, self.classes.palette, IGNORE_INDEX)
-        write_image(self.folder / "samples" / f"step_{step:07}.png", grid)
+        write_image(self.folder / "samples" / f"step_{step:07}.png", samples)
         with self._answering_disk():
-            self.loggers.picture("val/samples", grid, step)
+            self.loggers.picture("val/samples", samples, step)
         write_image(self.folder / "curves.png", curves(self.records))
         say(f"epoch {epoch}  step {step}/{self.num_steps}  val {scores.line}{'  (best so far)' if best else ''}")
         if self.forecast and (text := self.forecast.evaluation_done(step, time.monotonic())):

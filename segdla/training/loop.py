@@ -1,7 +1,7 @@
 """The loop: train, evaluate, log, save."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, takewhile
 from signal import Signals
@@ -39,13 +39,18 @@ class Images(Protocol):
     def __iter__(self) -> Iterator[Batch]: ...
 
 
+Samples = Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""A few images (H,W,3), with their targets and predictions as they are counted."""
+
+
 class Validation(NamedTuple):
-    """Whole images to score, a function to their class ids, the card of the weights to keep, and what is counted."""
+    """Whole images to score, how they are answered, counted and drawn, and the card of the weights to keep."""
 
     images: Images
     class_ids: Callable[[Tensor], Tensor]  # (B,3,H,W) uint8 to those of a ``Prediction``, by ``training.candidate``
     card: Card
     counts: Callable[[], Counts]  # a new one for each evaluation
+    picture: Callable[[Samples], np.ndarray]
 
 
 def train(
@@ -203,7 +208,7 @@ def validate(
 
     Raises UserError if they have no labelled pixel, which the few images of a rehearsal need not have.
     """
-    images, class_ids, card, _ = validation
+    images, class_ids, card, _, picture = validation
     samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     num_seen = 0
 
@@ -211,9 +216,7 @@ def validate(
         nonlocal num_seen
         num_seen += len(batch.images)
         if num_seen * _NUM_SAMPLES > len(samples) * images.num_images:  # from all over the set: neighbours look alike
-            image = batch.images[0].permute(1, 2, 0).numpy()
-            target, seen = (card.classes.drawn(values[0].numpy()) for values in (batch.targets, prediction))
-            samples.append((image, target, seen))
+            samples.append((batch.images[0].permute(1, 2, 0).numpy(), batch.targets[0].numpy(), prediction[0].numpy()))
 
     distributed.now_at(f"the evaluation after step {training.step}")
     network = training.candidate.eval()
@@ -239,6 +242,6 @@ def validate(
             final_card = replace(card, scores=scores, step=training.step, trained_on_val=plan.trains_on_val)
             write_checkpoint(plan.run / BEST, network.state_dict(), final_card)
         assert log is not None, "the main process has a log"
-        log.evaluation(training.step, training.step // plan.steps_per_epoch, scores, is_best, samples)
+        log.evaluation(training.step, training.step // plan.steps_per_epoch, scores, is_best, picture(samples))
 
     distributed.on_main(keep_and_report)

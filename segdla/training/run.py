@@ -209,7 +209,7 @@ def _train(setup: Setup, stack: ExitStack, another: Callable[[], Path] | None, b
     if distributed.is_main():
         forms = ["compiled"] * (learner is not training.model) + ["as one CUDA graph"] * isinstance(gradients, Recorded)
         say(build.summary(config, own, data, plan, training, [str(machine), *forms]))
-    log = build.build_log(config, data.training.classes, plan, training) if distributed.is_main() else None
+    log = build.build_log(config, plan, training) if distributed.is_main() else None
     with log or nullcontext():
         scored = build_validation(config, validation, plan, training)
         stopped_by = loop.train(training, gradients, batches(setup, samples), scored, log, plan)

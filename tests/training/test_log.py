@@ -3,7 +3,7 @@ import os
 
 import numpy as np
 import pytest
-from tiny_run import CLASSES, failing, tiny_training, train_tiny
+from tiny_run import failing, tiny_training, train_tiny
 from torch.utils.tensorboard import SummaryWriter
 
 from segdla import visualize
@@ -19,7 +19,7 @@ def test_records_of_what_will_come_again_are_dropped(tmp_path):
     kept = '{"step": 2, "loss": 1}\n{"step": 2, "mean_iou": 0.1}\n{"step": 3, "loss": 1}\n'
     lost = '{"step": 3, "mean_iou": 0.2}\n{"step": 4, "loss": 2}\n{"step": 6, "lo'
     (tmp_path / "metrics.jsonl").write_text(kept + lost, encoding="utf-8")
-    with RunLog(tmp_path, CLASSES, first_step=3, evaluated=2, num_steps=8) as run_log:
+    with RunLog(tmp_path, first_step=3, evaluated=2, num_steps=8) as run_log:
         assert [record["step"] for record in run_log.records] == [2, 2, 3]
     assert (tmp_path / "metrics.jsonl").read_text(encoding="utf-8") == kept
 
@@ -39,7 +39,7 @@ def test_records_of_what_will_come_again_are_dropped(tmp_path):
 def test_a_line_that_is_no_record_is_dropped_and_told(tmp_path, capsys, line):
     good = ['{"step": 1, "loss": 1.5, "lr": null}', '{"step": 2, "mean_iou": 0.1, "iou": {"a": null}}']
     (tmp_path / "metrics.jsonl").write_text("\n".join([good[0], line, good[1], ""]), encoding="utf-8")
-    with RunLog(tmp_path, CLASSES, first_step=3, evaluated=2, num_steps=8) as log:
+    with RunLog(tmp_path, first_step=3, evaluated=2, num_steps=8) as log:
         assert [record["step"] for record in log.records] == [1, 2]
         curves(log.records)
     assert "metrics.jsonl: 1 line is no record of a training, and is dropped" in capsys.readouterr().out
@@ -75,7 +75,7 @@ def test_an_evaluation_draws_curves_and_samples(tmp_path, monkeypatch):
 def test_the_time_of_a_run_is_told(tmp_path, monkeypatch, capsys):
     seconds = iter(range(0, 1000, 7))
     monkeypatch.setattr(log.time, "monotonic", lambda: next(seconds))
-    with RunLog(tmp_path, CLASSES, 0, 0, 100, Forecast(0, 100, 100, "advice")) as run_log:
+    with RunLog(tmp_path, 0, 0, 100, Forecast(0, 100, 100, "advice")) as run_log:
         for step in range(1, 12):
             run_log.advance(step)
     assert capsys.readouterr().out.count("about 12 min for 100 steps, and what evaluations take; done about ") == 1

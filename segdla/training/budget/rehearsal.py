@@ -11,7 +11,6 @@ from itertools import islice
 import torch
 
 from segdla.data.loader import Batch
-from segdla.data.source import Classes
 from segdla.machine import distributed
 from segdla.machine.speed import wait_for
 from segdla.machine.terminal import in_silence, say
@@ -128,7 +127,7 @@ def rehearse(
     distributed.on_main(prepare)
     try:
         with in_silence(), unchanged(training), closing(batches), StopSignal() as stop:  # type: ignore[type-var]
-            log = _log(plan, validation.card.classes, training) if distributed.is_main() else None
+            log = _log(plan, training) if distributed.is_main() else None
             with log or nullcontext():
                 step = _time_steps(training, gradients, batches, log, plan, stop, seconds)
                 if stop.error is not None:
@@ -146,8 +145,8 @@ def rehearse(
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _log(plan: Plan, classes: Classes, training: Training) -> RunLog:
-    return RunLog(plan.run, classes, training.step, training.evaluated, plan.num_steps)
+def _log(plan: Plan, training: Training) -> RunLog:
+    return RunLog(plan.run, training.step, training.evaluated, plan.num_steps)
 
 
 def _time_steps(
