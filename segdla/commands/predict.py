@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import partial
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from segdla.trained.open import TrainedNetwork
     from segdla.trained.segmenter import Segmenter
 
+    Opened = tuple[TrainedNetwork, Predict, Callable[[], Predict] | None, Output]
+
 DESCRIPTION = """Segment images and videos, each at its own size. An image becomes OUTPUT/KIND/NAME.png, a video
-OUTPUT/KIND/NAME.mp4 at its frame rate; a legend.png lies beside them. A network that labels whole images gives the
+OUTPUT/KIND/NAME.mp4 with its frames' times; a legend.png lies beside them. A network that labels whole images gives the
 five most probable classes, as OUTPUT/labels/NAME.json and below the image in OUTPUT/overlay/NAME.png.
 Under torchrun the inputs are dealt out to the processes. The exit status is 1 if an input can't be read (the rest is
 done), 2 if nothing is done."""
@@ -42,7 +44,7 @@ def add_arguments(parser: Parser) -> None:
         nargs="+",
         metavar="INPUT",
         help="images, videos, folders (searched through) and globs, also by URL (s3://, gs://, az://, https://, "
-        "hf://datasets/); - reads paths from stdin",
+        "hf://datasets/); - reads paths from stdin; camera:0 records a camera until Ctrl-C",
     )
     parser.add_argument(
         "--checkpoint",
@@ -67,6 +69,11 @@ def add_arguments(parser: Parser) -> None:
         "--skip-existing",
         action="store_true",
         help="leave out inputs whose outputs are there already, in --output or the newest predictions",
+    )
+    parser.add_argument(
+        "--smooth",
+        action="store_true",
+        help="average the scores of a video's frames along the motion, so that classes flicker less",
     )
     add_many(parser)
     parser.add_argument("--no-legend", action="store_true", help="draw no legend in the overlays")
@@ -136,7 +143,9 @@ def main(args: argparse.Namespace) -> int:
         lines = sys.stdin.buffer if "-" in args.inputs else ()
         inputs = distributed.on_main(lambda: find_inputs(args.inputs, lines, is_output))
         share = inputs[distributed.rank() :: distributed.world_size()]
-        trained, predict, output = classes_of(args, folder, inputs) or masks_of(args, folder)
+        if args.smooth and not any(entry.is_video for entry in inputs):
+            raise UserError("--smooth needs a video or a camera, and these are images; leave it out")
+        trained, predict, begin_video, output = classes_of(args, folder, inputs) or masks_of(args, folder)
         labels = output.labels
         distributed.on_main(lambda: output.require_no_overwriting(inputs))
         if labels:
@@ -145,7 +154,7 @@ def main(args: argparse.Namespace) -> int:
         with growing_progress(len(share), "predicting") as tick:
             answer = partial(complain, args.prog)
             skip, sample_range = args.skip_existing, trained.config.sample_range
-            tally = predict_files(share, predict, output, answer, tick, skip, sample_range)
+            tally = predict_files(share, predict, output, answer, tick, skip, sample_range, begin_video=begin_video)
         whole = sum(distributed.gathered(tally), Tally())
         if distributed.is_main():
             output.write_legend() if whole.done else output.abandon(is_new)
@@ -155,8 +164,8 @@ def main(args: argparse.Namespace) -> int:
     return whole.status
 
 
-def masks_of(args: argparse.Namespace, folder: Path) -> tuple["TrainedNetwork", "Predict", "Output"]:
-    """Load a network for masks; return it, its function and its outputs. Raises UserError if an option does not fit."""
+def masks_of(args: argparse.Namespace, folder: Path) -> "Opened":
+    """Load a network for masks; return it, its functions and its outputs. Raises UserError if an option doesn't fit."""
     from segdla.media.outputs import Output
     from segdla.trained.segmenter import load
 
@@ -171,12 +180,10 @@ def masks_of(args: argparse.Namespace, folder: Path) -> tuple["TrainedNetwork", 
     labels = label_outputs(args, folder, polygons, segmenter) if polygons else None
     classes = segmenter.classes, segmenter.palette
     output = Output(folder, pictures, *classes, not args.no_legend, labels, trained.classes.overlapping)
-    return trained, segmenter.predict, output
+    return trained, segmenter.predict, segmenter.smoothed if args.smooth else None, output
 
 
-def classes_of(
-    args: argparse.Namespace, folder: Path, inputs: Sequence["Input"]
-) -> tuple["TrainedNetwork", "Predict", "Output"] | None:
+def classes_of(args: argparse.Namespace, folder: Path, inputs: Sequence["Input"]) -> "Opened | None":
     """Return like ``masks_of`` a network that labels whole images; None if it labels pixels."""
     from segdla.trained.open import labels_whole_images
 
@@ -185,7 +192,7 @@ def classes_of(
     from segdla.media.class_outputs import CLASS_KINDS, ClassOutput
     from segdla.trained.classifier import load_classifier
 
-    require_no_masks(args, "no_legend")
+    require_no_masks(args, "no_legend", "smooth")
     if args.output_kind is not USUAL:
         raise UserError(f"--output-kind is for masks; networks for whole images give {' and '.join(CLASS_KINDS)}")
     classifier = load_classifier(args.checkpoint, args.device, runs=args.runs, for_photographs=True)
@@ -193,7 +200,7 @@ def classes_of(
     say(f"{trained.origin}: {len(classifier.classes)} classes, {trained.device}, {trained.machine}")
     tells = len(inputs) <= _MOST_TOLD
     output = ClassOutput(folder, CLASS_KINDS, classifier.classes, trained.classes.palette, False, tells=tells)
-    return trained, classifier.best, output
+    return trained, classifier.best, None, output
 
 
 def require_fit(args: argparse.Namespace) -> None:

@@ -40,6 +40,7 @@ def predict_many(args: argparse.Namespace) -> int:
         args.retry_failed,
         sys.stdin.buffer if "-" in args.inputs else (),
         partial(complain, args.prog),
+        smooth=args.smooth,
     )
     return look_ahead(job, args.price) if args.dry_run else work(job)
 
@@ -47,6 +48,8 @@ def predict_many(args: argparse.Namespace) -> int:
 def work(files: FileJob) -> int:
     """Be a worker until nothing is left; return the exit status."""
     with files.worker() as job:
+        if files.smooth and not job.plan.videos:
+            say("--smooth changes nothing: there is no video among the inputs")
         before = job.progress()
         if before.finished:
             say(f"{files.manifest}: {before.finished} of {before.total} were there already, {before.failed} failed")

@@ -1,1 +1,1 @@
-"""Test-time prediction: from logits to class ids, at several scales, mirrored, by windows, in little memory."""
+"""Prediction: from logits to class ids, at several scales, mirrored, by windows, along a video, in little memory."""

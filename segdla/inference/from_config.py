@@ -1,6 +1,6 @@
 """From the config to a head, and to a predictor: at several scales, mirrored, by windows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from segdla.data.source import Classes
 from segdla.inference.head import SOFTMAX, Head, Overlapping, Sigmoid, WholeImage
 from segdla.inference.predictors import LogitsOf, Maps, flip, maps_of, multiscale, segment, sliding_window
 from segdla.inference.score_maps import ClassIds, Conclude, Probabilities, grain
+from segdla.inference.smoothing import smooth
 from segdla.models.dlaseg import at_image_size
 
 LARGE = 2160 * 3840
@@ -69,6 +70,11 @@ class Predictor:
         geometric mean.
         """
         return Probabilities(self._conclude(images, self._probabilities, self._mean))
+
+    def smoothed(self) -> Callable[[Tensor], ClassIds]:
+        """Return a function like ``class_ids`` that a video's frames (1,3,H,W) go through in turn; see ``smooth``."""
+        probabilities = smooth(self.probabilities)
+        return lambda frames: self.head.decide(probabilities(frames), of_probabilities=True)
 
     def both(self, images: Tensor) -> tuple[ClassIds, Probabilities]:
         """Return the class ids and the probabilities, computed in one pass."""

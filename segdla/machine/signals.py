@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,3 +68,27 @@ def ending_in_order() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def heeding_the_first(stop: Callable[[], None]) -> Iterator[None]:
+    """While entered, let the first signal that asks for an end call ``stop``; a second one acts as it did before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def heed(number: int, frame: Any) -> None:
+        restore()
+        stop()
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    previous = {number: signal.getsignal(number) for number in ending_signals()}
+    for number in previous:
+        signal.signal(number, heed)
+    try:
+        yield
+    finally:
+        restore()

@@ -1,1 +1,1 @@
-"""Images and videos in, pictures and videos out, read, predicted and written at the same time in bounded memory."""
+"""Images, videos, cameras in, pictures and videos out: read, predicted, written at the same time, in bounded memory."""

@@ -1,4 +1,4 @@
-"""Images and videos to predict, as words of a command line name them."""
+"""Images, videos and cameras to predict, as words of a command line name them."""
 
 import glob
 import os
@@ -12,9 +12,11 @@ from segdla.errors import UserError
 from segdla.machine.remote.remote_path import RemotePath, as_path
 from segdla.machine.remote.urls import is_url
 
+_CAMERA = "camera:"
+
 
 class Input(NamedTuple):
-    """A file to predict, and the name of its outputs, without a suffix.
+    """A file to predict, or a camera as ``camera:0``, and the name of its outputs, without a suffix.
 
     The path is text, because a million inputs take less memory so.
     """
@@ -24,8 +26,14 @@ class Input(NamedTuple):
 
     @property
     def is_video(self) -> bool:
-        """True if the file is named like a video."""
-        return Path(self.path).suffix.lower() in VIDEO_SUFFIXES
+        """True if the file is named like a video, or it is a camera."""
+        return Path(self.path).suffix.lower() in VIDEO_SUFFIXES or self.camera is not None
+
+    @property
+    def camera(self) -> int | None:
+        """The number of a camera; None for a file."""
+        number = self.path.removeprefix(_CAMERA)
+        return int(number) if number != self.path and number.isdecimal() else None
 
 
 def find_inputs(
@@ -36,13 +44,16 @@ def find_inputs(
     The outputs of a file are named by its own name. In a folder or a glob, they are named by its path inside; in a
     list, by its path as listed. Folders with earlier outputs are left out, unless a word names one.
 
-    Raises UserError if a word names nothing, or the outputs of two files would have one name.
+    Raises UserError if a word names nothing, the outputs of two files would have one name, or a camera isn't alone.
     """
     inputs: dict[tuple[str, bool], Input] = {}
     for entry in listed_inputs(words, lines, is_output):
         other = inputs.setdefault((entry.name, entry.is_video), entry)
         if Path(other.path) != Path(entry.path):
             raise same_name(other, entry)
+    camera = next((entry for entry in inputs.values() if entry.camera is not None), None)
+    if camera and len(inputs) > 1:
+        raise UserError(f"{camera.path} is recorded until Ctrl-C; name it without other inputs")
     return list(inputs.values())
 
 
@@ -81,6 +92,11 @@ def _named(word: str, is_output: Callable[[Path], bool]) -> Iterator[Input]:
         raise UserError("an input is empty; for all images in this folder write .")
     if isinstance(path, RemotePath):
         yield from _in_storage(path, is_output)
+        return
+    if word.startswith(_CAMERA):
+        if (camera := Input(word, word.replace(":", "-"))).camera is None:
+            raise UserError(f"{word} is no camera; cameras have numbers, as camera:0 (a file of this name: ./{word})")
+        yield camera
         return
     if os.path.isdir(word):  # noqa: PTH112 (Path's own fails where the word can't be a path at all)
         files, base = _inside(path, is_output), path

@@ -7,11 +7,9 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +18,9 @@ from segdla.data.image_writer import write_image, write_palette
 from segdla.data.source import Classes
 from segdla.errors import UserError, one_line
 from segdla.machine.remote.remote_path import RemotePath, as_path
-from segdla.machine.threads import Background
 from segdla.media.inputs import Input
 from segdla.media.kinds import KINDS, POLYGONS
 from segdla.media.picture_folder import PictureFolder
-from segdla.media.video_writer import VideoWriter
 from segdla.visualize import beside, colorize, legend, tint, tinted_classes, with_legend
 
 if TYPE_CHECKING:  # its import would delay --help
@@ -178,71 +174,3 @@ class Output:
     def write_legend(self) -> None:
         """Write the legend. Raises UserError if it can't be written."""
         write_image(self.folder / LEGEND, legend(self.classes, self.palette))
-
-
-class VideoOutput:
-    """The outputs of a video, each written by a thread of its own.
-
-    A context: they are put in place at its end, and deleted if it ends by an error. Raises UserError if one can't be
-    written.
-    """
-
-    def __init__(self, output: Output, entry: Input, rate: float):
-        if "masks" in output.kinds:
-            remedy = "save its frames as images, or choose another --output-kind than masks for it"
-            raise UserError(f"{entry.path} is a video, and masks are of images: {remedy}")
-        self._files = [
-            _Frames(path) if kind == "ids" else _Video(output, kind, path, rate)
-            for kind, path in output.paths(entry).items()
-        ]
-        self._threads = ExitStack()
-        self._backgrounds = [self._threads.enter_context(Background(threads=1, waiting=4)) for _ in self._files]
-
-    def write(self, image: np.ndarray, class_ids: np.ndarray, seconds: float | None = None) -> None:
-        """Add a frame (H,W,3) and its class ids (H,W), shown from ``seconds`` on; None at an even rate."""
-        for background, file in zip(self._backgrounds, self._files, strict=True):
-            background.do(file.write, image, class_ids, seconds)
-
-    def __enter__(self) -> "VideoOutput":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        keep = False
-
-        def close(file: "_Video | _Frames") -> None:
-            file.close(keep)
-
-        with ExitStack() as closing:  # closes each file, even if another can't be closed
-            for file in self._files:
-                closing.callback(close, file)
-            self._threads.__exit__(kind, error, traceback)  # raises the error of a thread
-            keep = error is None
-
-
-class _Video:
-    """A video of one kind."""
-
-    def __init__(self, output: Output, kind: str, path: Path, rate: float):
-        self._output = output
-        self._kind = kind
-        self._writer = VideoWriter(path, rate)
-
-    def write(self, image: np.ndarray, class_ids: np.ndarray, seconds: float | None) -> None:
-        self._writer.write(self._output.picture(self._kind, image, class_ids), seconds)
-
-    def close(self, keep: bool) -> None:
-        self._writer.close(keep)
-
-
-class _Frames(PictureFolder):
-    """The class ids of a video's frames, numbered."""
-
-    def __init__(self, path: Path):
-        super().__init__(path, r"\d+\.png")
-        self._count = 0
-
-    def write(self, image: np.ndarray, class_ids: np.ndarray, seconds: float | None) -> None:
-        self.add(f"{self._count:07}.png", class_ids)
-        self._count += 1

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass, replace
-from itertools import chain, islice, repeat
+from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -17,13 +17,18 @@ from segdla.machine.remote.object_store import object_state
 from segdla.machine.remote.remote_path import RemotePath, as_path, local_file, read_once
 from segdla.machine.remote.storage_errors import StorageError
 from segdla.machine.remote.urls import is_url
+from segdla.machine.signals import heeding_the_first
+from segdla.machine.terminal import say
 from segdla.machine.threads import Background, ahead, usable_processors
+from segdla.media.camera import Camera
 from segdla.media.inputs import Input
-from segdla.media.outputs import Output, VideoOutput
-from segdla.media.video import VideoReader
+from segdla.media.outputs import Output
+from segdla.media.video import USUAL_RATE, VideoReader
+from segdla.media.video_outputs import VideoOutput
 
 Predict = Callable[[np.ndarray], np.ndarray]  # from an image (H,W,3) uint8 to class ids (H,W) uint8, or what is written
 Tick = Callable[[int, int], None]
+_MEASURED = 10  # frames of a camera that tell the rate, for encoders that want to know it first
 _WAITING = 16  # threads, where they wait for storage and not for a processor
 
 
@@ -40,7 +45,7 @@ Recorder = Callable[[Input, Outcome], None]
 
 
 class _Opened(NamedTuple):
-    content: np.ndarray | VideoReader | None  # None: its outputs are there already
+    content: np.ndarray | VideoReader | Camera | None  # None: its outputs are there already
     outcome: Outcome
 
     @property
@@ -85,16 +90,19 @@ def predict_files(
     skip_existing: bool = False,
     sample_range: SampleRange | None = None,
     record: Recorder = _no_record,
+    begin_video: Callable[[], Predict] | None = None,
 ) -> Tally:
     """Predict each input and write its outputs.
 
     If an input can't be read or predicted, ``complain`` is called with the error and the rest continues. ``tick(done,
     more)`` is called as images and frames are done; ``more`` is the number of a video's frames beyond the first.
     ``sample_range`` is of images of more than 8 bits a sample. ``record`` is called for each input that is through,
-    after its outputs are in place; from several threads.
+    after its outputs are in place; from several threads. ``begin_video`` returns the function for the frames of one
+    video, if that is not ``predict``.
 
     Raises UserError if an image's outputs can't be written, and StorageError if a storage fails.
     """
+    begin_video = begin_video or (lambda: predict)
     inputs = iter(inputs)
     first = [*islice(inputs, 1)]
     tally, threads, inputs = Tally(), _threads(first, output), chain(first, inputs)
@@ -106,7 +114,9 @@ def predict_files(
                 content, outcome = future.result()
                 began = perf_counter()
                 if isinstance(content, VideoReader):
-                    tally.frames += _predict_video(content, entry, predict, output, tick)
+                    tally.frames += _predict_video(content, entry, begin_video(), output, tick)
+                elif isinstance(content, Camera):
+                    tally.frames += _record(content, entry, begin_video(), output, tick)
                 elif content is not None:
                     class_ids = predict(content)
             except StorageError:
@@ -140,9 +150,11 @@ def _write(
 
 def _open(entry: Input, output: Output, skip_existing: bool, sample_range: SampleRange | None) -> _Opened:
     """Return the image, the opened video, or nothing if its outputs are there already."""
-    began, path = perf_counter(), as_path(entry.path)
+    if entry.camera is not None:
+        return _Opened(Camera(entry.camera), Outcome())
     if skip_existing and output.is_there(entry):
         return _Opened(None, Outcome())
+    began, path = perf_counter(), as_path(entry.path)
     etag = _etag(path)
     if not isinstance(path, RemotePath):
         content = VideoReader(path) if entry.is_video else read_image(path, sample_range)
@@ -170,12 +182,8 @@ def _predict_video(video: VideoReader, entry: Input, predict: Predict, output: O
     """Predict a video frame by frame; return the number of frames. Raises UserError if there are too few."""
     expected, count = max(1, video.num_frames), 0
     tick(0, expected - 1)
-    frames = ahead(lambda _: video.read(), repeat(None), threads=1)
-    with closing(video), closing(frames), VideoOutput(output, entry, video.rate) as writing:
-        for _, future in frames:
-            frame = future.result()
-            if frame is None:
-                break
+    with closing(video), closing(video.frames()) as frames, VideoOutput(output, entry, video.rate) as writing:
+        for frame in frames:
             writing.write(frame.image, predict(frame.image), frame.seconds)
             count += 1
             tick(count < expected, 0)  # the last one is the input's own
@@ -185,6 +193,39 @@ def _predict_video(video: VideoReader, entry: Input, predict: Predict, output: O
     if count < 0.9 * expected:  # some formats only estimate how many they hold
         raise UserError(f"{entry.path} breaks off after {count} of {expected} frames, and so does what was made of it")
     return count
+
+
+def _record(camera: Camera, entry: Input, predict: Predict, output: Output, tick: Tick) -> int:
+    """Predict a camera's frames until a signal asks for an end; return their number.
+
+    Raises UserError if there is no such camera, an earlier recording would be overwritten, or the camera ends by
+    itself; then its outputs are kept.
+    """
+    earlier = next((path for path in output.paths(entry).values() if path.exists()), None)
+    if earlier:
+        raise UserError(f"{earlier} is there, and a recording is not written over another; choose another --output")
+    with heeding_the_first(camera.stop), closing(camera.frames()) as frames:
+        predicted = ((frame, predict(frame.image)) for frame in frames)
+        first = [*islice(predicted, _MEASURED)]
+        if not first:
+            raise UserError(f"{entry.path} gave no frame; nothing is written")
+        count = 0
+        with VideoOutput(output, entry, _rate([frame.seconds for frame, _ in first])) as writing:
+            for frame, class_ids in chain(first, predicted):
+                writing.write(frame.image, class_ids, frame.seconds)
+                count += 1
+                tick(1, 1)
+    places = ", ".join(map(str, output.paths(entry).values()))
+    if not camera.was_stopped:
+        raise UserError(f"{entry.path} gives no more frames, is it unplugged? Those until then are in {places}")
+    say(f"{entry.path}: {count} frames in {places}")
+    return count
+
+
+def _rate(times: Sequence[float]) -> float:
+    """Return the frames a second that these times in seconds tell; the first one may have waited for the network."""
+    times = times[1:] if len(times) > 2 else times
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else USUAL_RATE
 
 
 def _threads(first: Sequence[Input], output: Output) -> int:

@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections.abc import Generator
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,9 +11,11 @@ import cv2
 import numpy as np
 
 from segdla.errors import UserError
+from segdla.machine.threads import ahead
 
 _SILENT = 0  # OpenCV's LOG_LEVEL_SILENT
-_USUAL_RATE = 25.0  # frames a second, for a file that doesn't say
+USUAL_RATE = 25.0
+"""Frames a second, where nothing tells."""
 _LOWEST_RATE, _HIGHEST_RATE = 0.01, 65535.0  # that can be written
 _HIGHEST_LIKELY = 240.0  # of rates that nothing confirms; files without a rate say 1000, or 90000
 _LONGEST_PAUSE = 3600.0  # seconds between frames; a longer one is a clock that was set anew
@@ -68,6 +72,14 @@ class VideoReader:
         self._count += 1
         return TimedImage(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), seconds)
 
+    def frames(self) -> Generator[TimedImage, None, None]:
+        """Yield all frames, which a thread decodes ahead."""
+        for _, future in ahead(lambda _: self.read(), repeat(None), threads=1):
+            frame = future.result()
+            if frame is None:
+                return
+            yield frame
+
     def close(self) -> None:
         """Close the file."""
         self._capture.release()
@@ -90,7 +102,7 @@ class _Times(NamedTuple):
         if self.span and not self.fit(stated):
             return min(max(_LOWEST_RATE, (self.num_frames - 1) / self.span), _HIGHEST_RATE)
         is_likely = _LOWEST_RATE <= stated <= (_HIGHEST_RATE if self.span else _HIGHEST_LIKELY)
-        return stated if is_likely else _USUAL_RATE
+        return stated if is_likely else USUAL_RATE
 
 
 def _times(path: Path, *, decode: bool) -> _Times:

@@ -64,19 +64,23 @@ class VideoWriter:
             raise _unwritable(self.path, error.strerror) from error
         self._count += 1
 
-    def close(self, keep: bool) -> None:
-        """Close the file and ``keep`` it under its name, or delete it. Raises UserError if frames are missing."""
+    def close(self, keep: bool, path: Path | None = None) -> bool:
+        """Close the file and ``keep`` it under its name or another, or delete it; return whether there is one now.
+
+        Raises UserError if frames are missing.
+        """
         if self._encoder is None:
-            return
+            return False
+        path = path or self.path
         try:
             self._close_encoder(keep)
             if keep and not self._is_whole():
                 keep = False
                 raise _unwritable(self.path, "frames are missing, as on a full disk")
             if keep and self._folder:
-                write_whole(self.path, self._partial.read_bytes())
+                write_whole(path, self._partial.read_bytes())
             elif keep:
-                put_in_place(self._partial, self.path)
+                put_in_place(self._partial, path)
         except OSError as error:
             keep = False
             raise _unwritable(self.path, error.strerror or str(error)) from error
@@ -86,6 +90,7 @@ class VideoWriter:
             elif not keep:
                 with suppress(OSError):
                     self._partial.unlink()
+        return keep
 
     def _close_encoder(self, keep: bool) -> None:
         assert self._encoder is not None, "there is a file"

@@ -49,8 +49,12 @@ class FileJob:
     lines: Iterable[bytes] = field(default=(), compare=False)  # of stdin, if an input is ``-``
     complain: Callable[[UserError], None] = _ignore
     patience: float = PATIENCE
+    smooth: bool = False  # videos; see Segmenter.smoothed
 
     def __post_init__(self) -> None:
+        camera = next((word for word in self.inputs if Input(word, "").camera is not None), None)
+        if camera:
+            raise UserError(f"--manifest and --dry-run are for files; predict {camera} without them")
         for kind in self.kinds:
             if kind not in KINDS:
                 raise UserError(
@@ -100,9 +104,16 @@ class FileJob:
         return None if plan is None else Job(plan, Lease(store, "nobody"), self._output())
 
     def _predict(self, inputs: Iterable[Input], output: Output, tick: Tick, record: Recorder) -> Tally:
-        sample_range = self.segmenter.trained.config.sample_range
+        segmenter = self.segmenter
         return predict_files(
-            inputs, self.segmenter.predict, output, self.complain, tick, sample_range=sample_range, record=record
+            inputs,
+            segmenter.predict,
+            output,
+            self.complain,
+            tick,
+            sample_range=segmenter.trained.config.sample_range,
+            record=record,
+            begin_video=segmenter.smoothed if self.smooth else None,
         )
 
     def _listed(self) -> Iterator[Input]:
@@ -118,7 +129,12 @@ class FileJob:
         trained = self.segmenter.trained
         return {
             "network": _hash(trained.path),
-            "options": {"scales": self.segmenter.scales, "flip": self.segmenter.flip, **trained.overrides},
+            "options": {
+                "scales": self.segmenter.scales,
+                "flip": self.segmenter.flip,
+                **trained.overrides,
+                **({"smooth": True} if self.smooth else {}),
+            },
             "inputs": [_absolute(word) for word in self.inputs],
             "output": _absolute(str(self.output)),
             "output kinds": [*self.kinds, *["legend"] * self.legend],

@@ -1,7 +1,7 @@
 """A trained network as one object: images in, and class ids, probabilities or colours out."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,6 +85,11 @@ class Segmenter:
         """
         return self._each(image, self._predictor.class_ids)
 
+    def smoothed(self) -> Callable[[OneImage], np.ndarray]:
+        """Return a ``predict`` for the frames of one video in turn; averaged along the motion, they flicker less."""
+        class_ids = self._predictor.smoothed()
+        return lambda image: self._each(image, class_ids)
+
     @overload
     def probabilities(self, image: Tensor) -> Tensor: ...
     @overload
@@ -161,8 +166,8 @@ class Segmenter:
     def __reduce__(self) -> tuple[Any, ...]:
         # Runtimes and compiled functions can't be pickled, so the copy opens the file again.
         trained = self.trained
-        where = trained.path.absolute(), str(trained.device)
-        return _reopened, (*where, trained.overrides, trained.own_model, self.scales, self.flip)
+        opened = trained.path.absolute(), str(trained.device), Path("runs"), trained.overrides
+        return _reopened, (opened, trained.own_model, self.scales, self.flip)
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -235,15 +240,8 @@ def load(
     return Segmenter(trained, (1.0,) if multiscale is False else trained.config.eval.scales, flip)
 
 
-def _reopened(
-    path: Path,
-    device: str,
-    overrides: Mapping[str, Any],
-    own_model: DLASeg | None,
-    scales: tuple[float, ...],
-    flip: bool,
-) -> Segmenter:
-    return Segmenter(open_trained(path, device, overrides=overrides, model=own_model), scales, flip)
+def _reopened(opened: tuple[Any, ...], model: DLASeg | None, scales: tuple[float, ...], flip: bool) -> Segmenter:
+    return Segmenter(open_trained(*opened, model=model), scales, flip)
 
 
 def _are_several(image: object) -> TypeGuard[Iterable[Any]]:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from segdla.machine.signals import HANG_UP, Terminated, ending_in_order, ending_signals
+from segdla.machine.signals import HANG_UP, Terminated, ending_in_order, ending_signals, heeding_the_first
 
 pytestmark = pytest.mark.skipif(HANG_UP is None, reason="Windows has no SIGHUP")
 ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -59,3 +59,13 @@ def test_a_forked_process_dies_of_the_signal_as_any_other():
         process.terminate()
         process.join(10)
     assert process.exitcode == -signal.SIGTERM
+
+
+def test_the_first_signal_is_heeded_and_the_second_acts_as_before():
+    heard, before = [], signal.getsignal(signal.SIGTERM)
+    with heeding_the_first(lambda: heard.append(1)):
+        signal.raise_signal(signal.SIGTERM)
+        assert heard == [1]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert heard == [1] and signal.getsignal(signal.SIGTERM) == before

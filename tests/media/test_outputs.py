@@ -1,6 +1,7 @@
 """Outputs of predictions, whole or not there at all."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -9,9 +10,12 @@ from support import photo, write
 
 from segdla.data.images import read_image, read_mask
 from segdla.errors import UserError
+from segdla.machine.signals import Terminated
 from segdla.media.inputs import Input
 from segdla.media.kinds import KINDS
-from segdla.media.outputs import Output, VideoOutput, latest
+from segdla.media.outputs import Output, latest
+from segdla.media.video import VideoReader
+from segdla.media.video_outputs import VideoOutput
 from segdla.visualize import colorize, legend, overlay
 
 NAMES = ("sky", "road", "car")
@@ -84,6 +88,30 @@ def test_one_kind_that_is_missing_is_not_all(output, tmp_path):
     output.write(STILL, IMAGE, IDS)
     (tmp_path / "color" / "sub" / "a b.png").rename(tmp_path / "color" / "sub" / "a b.png.partial")
     assert not output.is_there(STILL)
+
+
+def films(tmp_path):
+    return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_ctrl_c_leaves_a_video_that_plays_under_another_name(output, tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt), VideoOutput(output, FILM, 25) as writing:
+        for _ in range(3):
+            writing.write(IMAGE, IDS)
+        raise KeyboardInterrupt
+    assert films(tmp_path) == {f"{kind}/ü.stopped.mp4" for kind in ("color", "overlay", "side-by-side")}
+    assert f"stopped: what was done is in {tmp_path}/color/ü.stopped.mp4" in capsys.readouterr().out
+    assert VideoReader(tmp_path / "color" / "ü.stopped.mp4").num_frames == 3
+    assert not output.is_there(FILM)  # and --skip-existing does it
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Terminated(signal.SIGTERM), UserError("no")])
+def test_nothing_is_left_of_no_frame_or_after_other_errors(output, tmp_path, error):
+    with pytest.raises(type(error)), VideoOutput(output, FILM, 25) as writing:
+        for _ in range(0 if type(error) is KeyboardInterrupt else 3):
+            writing.write(IMAGE, IDS)
+        raise error
+    assert not films(tmp_path)
 
 
 def test_a_video_is_there_when_all_of_it_is(output, tmp_path):

@@ -61,6 +61,29 @@ def test_frames_are_predicted_in_order_and_as_images(predict, tmp_path, checkpoi
         np.testing.assert_array_equal(read_mask(tmp_path / f"predictions/ids/film.frames/{index:07}.png"), expected)
 
 
+def test_smoothing_is_of_each_video_by_itself(predict, tmp_path, checkpoint):
+    pictures = [photo(48, 64), photo(48, 64) // 2, photo(48, 64)]
+    for name in ("a", "b"):
+        writer = cv2.VideoWriter(f"{name}.avi", cv2.VideoWriter.fourcc(*"MJPG"), 5, (64, 48))
+        for picture in pictures:
+            writer.write(picture)
+        writer.release()
+    assert predict("a.avi", "b.avi", "--smooth", "--output-kind", "ids") == 0
+    capture, segmenter = cv2.VideoCapture("a.avi"), segdla.load(checkpoint, "cpu")
+    frames = [np.ascontiguousarray(capture.read()[1][..., ::-1]) for _ in pictures]
+    expected = [*map(segmenter.smoothed(), frames)]
+    for name in ("a", "b"):
+        for index, ids in enumerate(expected):
+            there = read_mask(tmp_path / f"predictions/ids/{name}.frames/{index:07}.png")
+            np.testing.assert_array_equal(there, ids)
+
+
+def test_smoothing_needs_a_video(fails, tmp_path, checkpoint):
+    write(tmp_path / "a.png", photo(20, 30))
+    output = fails("predict", "a.png", "--smooth", "--checkpoint", checkpoint)
+    assert "--smooth needs a video or a camera, and these are images; leave it out" in output
+
+
 def test_a_bad_file_is_reported_and_the_rest_goes_on(predict, tmp_path, capfd):
     for name in ("a.png", "z.png"):
         write(tmp_path / "album" / name, photo(20, 30))

@@ -9,7 +9,11 @@ from support import photo
 
 from segdla.errors import UserError
 from segdla.media import video
+from segdla.media.inputs import Input
+from segdla.media.outputs import Output
+from segdla.media.run import predict_files
 from segdla.media.video import VideoReader
+from segdla.media.video_writer import VideoWriter
 
 
 def element(number, *parts):
@@ -148,3 +152,31 @@ def test_opencv_4_is_silenced_by_its_own_name_for_it(monkeypatch):
     monkeypatch.delattr(cv2.utils, "logging", raising=False)
     video.quiet()
     assert levels == [0]
+
+
+def predicted(path, folder, complain=None):
+    output = Output(folder, ("color", "ids"), ("a", "b"), ((0, 0, 0), (250, 0, 0)))
+    return predict_files([Input(str(path), "a")], lambda image: image[..., 0] // 200, output, complain, lambda *_: None)
+
+
+def test_frames_sizes_and_times_go_from_file_to_file(tmp_path):
+    pytest.importorskip("av", reason="PyAV is the extra segdla[video]")
+    path = matroska(tmp_path / "a.mkv", UNEVEN, 25)
+    assert predicted(path, tmp_path / "out").frames == len(UNEVEN)
+    there = frames_of(tmp_path / "out" / "color" / "a.mp4")
+    assert [frame.seconds for frame in there] == pytest.approx([time / 1000 for time in UNEVEN], abs=1e-3)
+    assert {frame.image.shape for frame in there} == {(48, 64, 3)}
+    assert len([*(tmp_path / "out" / "ids" / "a.frames").iterdir()]) == len(UNEVEN)
+
+
+def test_a_file_that_is_damaged_in_the_middle_gives_what_comes_before(tmp_path):
+    writer, complaints = VideoWriter(tmp_path / "a.mp4", 25), []
+    for index in range(30):
+        writer.write(photo(48, 64, index))
+    writer.close(keep=True)
+    content = bytearray((tmp_path / "a.mp4").read_bytes())
+    content[len(content) // 2 : len(content) * 6 // 10] = bytes(len(content) // 10)
+    (tmp_path / "a.mp4").write_bytes(content)
+    predicted(tmp_path / "a.mp4", tmp_path / "out", complaints.append)
+    assert len(complaints) == 1 and "of 30 frames, and so does what was made of it" in str(complaints[0])
+    assert 0 < len(frames_of(tmp_path / "out" / "color" / "a.mp4")) < 27

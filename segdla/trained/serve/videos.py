@@ -9,8 +9,8 @@ import numpy as np
 
 from segdla.errors import UserError
 from segdla.media.inputs import Input
-from segdla.media.outputs import VideoOutput
 from segdla.media.video import VideoReader
+from segdla.media.video_outputs import VideoOutput
 from segdla.trained.serve.answers import Answering, Frame, Picture
 from segdla.trained.serve.limits import Limits
 

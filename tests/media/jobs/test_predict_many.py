@@ -1,5 +1,6 @@
 """The command with a manifest: the same bytes, what is refused, and how a job is told."""
 
+import cv2
 import pytest
 from support import photo, write
 
@@ -101,3 +102,21 @@ def test_an_estimate_is_the_sample_s_mean_times_the_number(monkeypatch):
     guess = estimate(iter(inputs), predict)
     assert (guess.images, guess.videos, guess.sampled, guess.seconds_each, guess.seconds) == (1000, 1, SAMPLE, 0.5, 500)
     assert len(sampled[-1]) == SAMPLE and sampled[-1] != {f"{index}.png" for index in range(SAMPLE)}
+
+
+def test_smoothing_is_part_of_a_job(many, tmp_path):
+    film = cv2.VideoWriter("album/film.avi", cv2.VideoWriter.fourcc(*"MJPG"), 5, (64, 48))
+    for dimmed in (1, 2, 1):
+        film.write(photo(48, 64) // dimmed)
+    film.release()
+    job = "--manifest", "jobs.jsonl", "--output", "out"
+    many(*job, "--smooth")
+    many("--output", "plain", "--smooth")
+    assert len([*(tmp_path / "out/ids/film.frames").iterdir()]) == 3
+    assert files(tmp_path / "out") == files(tmp_path / "plain")
+    assert many(*job) == 2  # without it, it is another job
+
+
+def test_smoothing_without_a_video_changes_nothing_and_says_so(many, capsys):
+    many("--manifest", "jobs.jsonl", "--output", "out", "--smooth")
+    assert "--smooth changes nothing: there is no video among the inputs" in capsys.readouterr().out
