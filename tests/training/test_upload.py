@@ -1,8 +1,12 @@
 """A run's folder, copied into storage while the training goes on; memory:// is the storage."""
 
+from functools import partial
+
 import fsspec
 import pytest
-from tiny_run import TINY
+import tiny_run
+import torch
+from tiny_run import TINY, tiny_training, train_tiny
 
 from segdla.config import parse
 from segdla.errors import UserError
@@ -74,6 +78,14 @@ def test_what_is_new_is_copied_while_the_training_goes_on(folder, store):
     upload.finish()
     assert read_object("memory://runs/first/last.pt") == b"later"
     assert names(store) == ["config.yaml", "last.pt"]  # what has not changed is not copied again
+
+
+def test_a_copy_is_asked_for_when_the_state_of_an_evaluation_is_on_the_disk(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Upload, "ask", lambda upload: asked.append(torch.load(upload.folder / "last.pt")["evaluated"]))
+    monkeypatch.setattr(tiny_run, "RunLog", partial(tiny_run.RunLog, upload="memory://runs"))
+    assert train_tiny(folder, tiny_training(), save_every=2)  # eight steps, and an evaluation after each third
+    assert asked == [3, 6, 8, 8]  # and at the end
 
 
 def test_a_failing_upload_is_told_tried_again_and_told_at_the_end(folder, store, capfd):
