@@ -2,7 +2,8 @@
 
 What is missing, listed twice, or has other bytes than an undisturbed prediction of the same small images? Then the peak
 memory of a worker by the number of images, and the throughput of a manifest against the plain command's loop over the
-same images, in turns.
+same images, in turns. At last two actors of Ray against two plain processes that share the images, in turns, by the
+wall's clock and by the processors': all of it, and what comes after the first output.
 """
 
 import argparse
@@ -11,12 +12,15 @@ import json
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -44,7 +48,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--timed", type=int, help="images of a round of timing (default: all)")
     parser.add_argument("--rounds", type=int, default=2, help="of timing (default: 2)")
-    parts = ("killed", "memory", "throughput")
+    parts = ("killed", "memory", "throughput", "ray")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="the others stay as recorded")
     parser.add_argument("--name", default="exactly_once", help="of the record")
     args = parser.parse_args()
@@ -62,6 +66,9 @@ def main() -> None:
         if "throughput" in args.parts:
             timed = args.timed or args.images
             result["throughput"] = {"images": timed, "rounds": args.rounds} | throughput(folder, timed, args.rounds)
+        if "ray" in args.parts:
+            timed = args.timed or args.images
+            result["ray"] = {"images": timed, "rounds": args.rounds} | by_ray(folder, timed, args.rounds)
     result["machine"] = measure.machine(torch.device("cpu"))
     print(json.dumps(result, indent=2))
     measure.write(args.name, result)
@@ -192,6 +199,71 @@ def throughput(folder: Path, count: int, rounds: int) -> dict[str, float]:
 
     seconds = measure.alternating({"plain loop": plain, "manifest": manifest}, rounds)
     return seconds | {f"plain / {name}": seconds["plain loop"] / seconds[name] for name in ("manifest",)}
+
+
+def by_ray(folder: Path, count: int, rounds: int) -> dict[str, float]:
+    """Return the medians of two plain processes and of two of Ray's actors, and what the first are of the second.
+
+    Ray's cluster stands; processes and actors start anew each time.
+    """
+    import ray
+
+    from segdla.ray import predict
+
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (else what runs beside it comes first)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    import psutil  # Ray brings it along
+
+    for index, path in enumerate(sorted((folder / "photos").iterdir())[:count]):
+        for name in ("both", f"half-{index % 2}"):
+            (folder / name).mkdir(exist_ok=True)
+            (folder / name / path.name).symlink_to(path)
+
+    used: dict[tuple[int, float], float] = {}  # processor seconds of processes that live, or have been seen alive
+
+    def processor_seconds() -> float:
+        me = psutil.Process()
+        for process in (me, *me.children(recursive=True)):
+            with suppress(psutil.Error):  # it has ended
+                times = process.cpu_times()
+                used[process.pid, process.create_time()] = times.user + times.system
+        return sum(used.values())
+
+    def plain(output: str) -> None:
+        workers = [start(folder, f"half-{number}", output) for number in range(2)]
+        assert [worker.wait() for worker in workers] == [0, 0]
+
+    def actors(output: str) -> None:
+        places = [str(folder / output), str(folder / f"{output}.jsonl")]
+        network = str(folder / "network.safetensors")
+        predict([str(folder / "both")], *places, network, ["ids"], device="cpu", num_cpus=1).materialize()
+
+    seen: dict[str, list[float]] = {}
+
+    def measured(name: str, work: Callable[[str], None], output: str) -> None:
+        began, first, ids = (time.perf_counter(), processor_seconds()), None, folder / output / "ids"
+        with ThreadPoolExecutor(1) as pool:
+            working = pool.submit(work, output)
+            while not working.done():
+                time.sleep(0.05 if first is None else 0.5)  # a look at all processes costs milliseconds
+                now = time.perf_counter(), processor_seconds()
+                first = first or (now if any(ids.glob("*.png")) else None)
+        working.result()
+        end = time.perf_counter(), processor_seconds()
+        assert first is not None
+        assert sum(1 for _ in ids.glob("*.png")) == count
+        for kind, clock in (("seconds", 0), ("processor seconds", 1)):
+            seen.setdefault(f"{name}, {kind}", []).append(end[clock] - began[clock])
+            seen.setdefault(f"{name}, {kind} after the first output", []).append(end[clock] - first[clock])
+
+    for number in range(rounds):
+        measured("two processes", plain, f"plain-{number}")
+        measured("two actors", actors, f"ray-{number}")
+    ray.shutdown()
+    medians = {name: statistics.median(values) for name, values in seen.items()}
+    kinds = [name.partition(", ")[2] for name in medians if name.startswith("two actors")]
+    ratios = {f"ratio, {kind}": medians[f"two processes, {kind}"] / medians[f"two actors, {kind}"] for kind in kinds}
+    return ratios | medians
 
 
 if __name__ == "__main__":

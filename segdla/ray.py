@@ -17,7 +17,8 @@ from segdla.trained.segmenter import Segmenter, load
 if TYPE_CHECKING:
     import ray.data
 
-_UNITS_AT_ONCE = 16  # so that reading, computing and writing overlap
+_UNITS_AT_ONCE = 16  # at most; so that reading, computing and writing overlap
+_TURNS = 4  # batches of an actor, at least, so that all actors end together
 
 
 class Segment:
@@ -74,11 +75,13 @@ def predict(
     with _files(load(checkpoint, **options), **job).worker() as plan:
         units = plan.unfinished()
     actors = concurrency if isinstance(concurrency, tuple) else (concurrency, concurrency)
-    return ray.data.from_items([{"unit": unit} for unit in units], override_num_blocks=_blocks(units)).map_batches(
+    at_once = max(1, min(_UNITS_AT_ONCE, len(units) // (_TURNS * actors[1])))
+    blocks = max(1, len(units) // at_once)
+    return ray.data.from_items([{"unit": unit} for unit in units], override_num_blocks=blocks).map_batches(
         Segment,
         fn_constructor_args=[checkpoint, job],
         fn_constructor_kwargs=options,
-        batch_size=_UNITS_AT_ONCE,
+        batch_size=at_once,
         compute=ray.data.ActorPoolStrategy(min_size=actors[0], max_size=actors[1]),
         num_cpus=num_cpus,
         num_gpus=num_gpus,
@@ -87,10 +90,6 @@ def predict(
 
 def _files(segmenter: Segmenter, output: str, **job: Any) -> FileJob:
     return FileJob(output=as_path(output), segmenter=segmenter, **job)
-
-
-def _blocks(units: Sequence[int]) -> int:
-    return max(1, len(units) // _UNITS_AT_ONCE)
 
 
 def _column(values: list[Any]) -> np.ndarray:
