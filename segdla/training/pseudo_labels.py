@@ -11,8 +11,8 @@ from segdla.machine.device import in_precision
 from segdla.training.losses import Objective, PartLoss
 from segdla.training.state import Plan
 
-_CHANGE = 0.5  # of brightness, contrast and saturation, to either side
-_GREY = 0.2  # share of the views without colour
+CHANGE = 0.5  # of brightness, contrast and saturation, to either side
+GREY = 0.2  # share of the views without colour
 _SIDES = 0.25, 0.75  # of a pasted rectangle, as shares of the image's
 
 
@@ -75,8 +75,8 @@ def strong_views(images: Tensor, targets: Tensor, chosen: Tensor) -> tuple[Tenso
 def _coloured(images: Tensor) -> Tensor:
     """Change brightness, contrast and saturation of images (B,3,H,W) in 0..255, each image's by factors of its own."""
     device, number = images.device, len(images)
-    brightness, contrast, saturation = torch.empty(3, number, 1, 1, 1, device=device).uniform_(1 - _CHANGE, 1 + _CHANGE)
-    saturation = torch.where(torch.rand(number, 1, 1, 1, device=device) < _GREY, 0, saturation)
+    brightness, contrast, saturation = torch.empty(3, number, 1, 1, 1, device=device).uniform_(1 - CHANGE, 1 + CHANGE)
+    saturation = torch.where(torch.rand(number, 1, 1, 1, device=device) < GREY, 0, saturation)
     grey = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
     images = grey + saturation * (images - grey)
     mean = grey.mean((2, 3), keepdim=True)
