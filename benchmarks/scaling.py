@@ -34,7 +34,7 @@ from segdla.evaluation.evaluator import Prediction
 from segdla.inference.score_maps import classify
 from segdla.machine import distributed
 from segdla.models.dla import VARIANTS
-from segdla.training.saver import Saver, copy_all, memory_for
+from segdla.training.saver import Saver, copy, memory_for, pairs
 from segdla.training.state import Training, write_state
 
 CLASSES = 19
@@ -86,7 +86,7 @@ def saving(name: str, rounds: int) -> dict[str, float]:
             "state_mb": round((Path(folder) / "last.pt").stat().st_size / 1e6),
             "on_the_spot_ms": median_ms(lambda: write_state(Path(folder), training.state_dict()), rounds),
             "copied_at_once_processor_ms": median_ms(
-                lambda: copy_all(training.state_dict(), memory), rounds, time.thread_time
+                lambda: copy(pairs(training.state_dict(), memory)), rounds, time.thread_time
             ),
             "held_up_ms": round(statistics.median(held_up[1:]), 1),
             "held_up_best_ms": round(min(held_up[1:]), 1),

@@ -34,8 +34,8 @@ EVERY = 8
 SIZE = (64, 96)
 ALL, FEW = "all labels", "an eighth"
 SURE = "and the others, what the average is sure of"
-COLOURED = "the same, in other colours too"
 SOFT = "and the others, the average's probabilities"
+COLOURS = {"change": 0.5, "grey": 0.2}
 
 
 class Small(nn.Module):
@@ -89,8 +89,9 @@ class Consistency(PseudoLabelled):
 
 WAYS = {
     SURE: {},
-    COLOURED: {"change": 0.5, "grey": 0.2},
+    f"{SURE}; other colours": COLOURS,
     SOFT: {"objective": Consistency},
+    f"{SOFT}; other colours": {"objective": Consistency, **COLOURS},
 }
 
 
@@ -118,8 +119,8 @@ def config(args: argparse.Namespace, seed: int, scenes: int, **data: object) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=96, help="scenes to train on (default: 96)")
-    parser.add_argument("--steps", type=int, default=400, help="of each training (default: 400)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="(default: 0 1)")
+    parser.add_argument("--steps", type=int, default=1200, help="of each training (default: 1200)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
     parser.add_argument("--confidence", type=float, default=0.9, help="as in data.confidence (default: 0.9)")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -196,8 +196,12 @@ def _train(setup: Setup, stack: ExitStack, another: Callable[[], Path] | None, b
     # Validation is the smaller split: with its cache built, it is known early whether the other one has room.
     validation = cached(config, data.validation, "val")
     learner, samples, gradients = prepare(setup)
-    files = (plan.run, dump(config), Launch.here(), training)
-    in_place = begun(*files, another) if another else continued(*files)
+    written, launch = dump(config), Launch.here()
+    in_place = (
+        begun(plan.run, written, launch, training, another)
+        if another
+        else continued(plan.run, written, launch, training)
+    )
     folder = distributed.on_main(lambda: stack.enter_context(in_place))
     setup = setup._replace(plan=replace(plan, run=folder))
     if plan.num_steps == UNKNOWN:

@@ -79,16 +79,21 @@ def begun(run: Path, config: str, launch: Launch, training: Training, another: C
         folder.mkdir(parents=True)
     except OSError as error:
         raise _cannot_make(run, error) from error
-    try:
-        with occupied(folder):
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(occupied(folder))
             launch.write(folder)
             write_text(folder / CONFIG, config)
-            folder = _named(folder, run, another)
-            yield folder
-    except Exception:
-        if training.step == first_step:
-            shutil.rmtree(folder)
-        raise
+            run = _named(folder, run, another)
+        except BaseException:  # Ctrl-C too
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        try:
+            yield run
+        except Exception:
+            if training.step == first_step:
+                shutil.rmtree(run)
+            raise
 
 
 @contextmanager

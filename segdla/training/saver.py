@@ -1,7 +1,7 @@
 """The state of a run, saved while training goes on: copied during a step, and written by a thread."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -16,19 +16,20 @@ from segdla.training.state import Training, write_state
 from segdla.training.step import Gradients
 
 Item = TypeVar("Item")
+Pair = tuple[Tensor, Tensor]
+"""A tensor and the memory for its copy."""
 
 
 class Saver:
     """Saves states of a run in its folder; a context that ends when the last one is on the disk.
 
-    Forward and backward passes read parameters, moments and average, and only the optimizer's step changes them. So on
-    a CPU a thread copies them while the next gradients are computed (``while_copying``), and a saving holds up training
-    only for the copy of the buffers, such as batch statistics. On other devices all is copied at once, as fast as it
-    reaches the host. The copy's memory is used again by the next saving, which waits for the one before it.
+    Only the optimizer's step changes parameters, moments and average. So on a CPU a thread copies them while the next
+    gradients are computed (``while_copying``); training waits for the copy of the buffers, such as batch statistics. On
+    other devices all is copied at once. The next saving waits for the one before, and uses its memory again.
 
-    ``on_written``, if given, is called by the thread with each state that is on the disk. An error of the thread, a
-    UserError, is raised by the next ``save`` or ``settle``, or at the end of the context, unless that ends with an
-    error of its own.
+    ``on_written``, if given, is called by the thread with each state that is on the disk. The next ``save`` or
+    ``settle`` raises an error of the thread, a UserError. So does the end of the context, unless it has an error of its
+    own.
     """
 
     def __init__(self, run: Path, on_written: Callable[[dict[str, Any]], None] | None = None):
@@ -53,19 +54,19 @@ class Saver:
         state = training.state_dict()
         self._copy = memory_for(state, self._copy)
         device = next(training.model.parameters()).device
-        buffers = {tensor.data_ptr() for tensor in _buffers(training)}
-
-        def waits(tensor: Tensor) -> bool:
-            return device.type == "cpu" and tensor.data_ptr() not in buffers
-
-        copy_all(state, self._copy, lambda tensor: not waits(tensor))
+        changing = {buffer.data_ptr() for buffer in _buffers(training)}
+        now: list[Pair] = []
+        later: list[Pair] = []
+        for pair in pairs(state, self._copy):
+            (later if device.type == "cpu" and pair[0].data_ptr() not in changing else now).append(pair)
+        copy(now)
         arrived = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
         self._is_copied.clear()
-        self._thread.do(self._finish, state, waits, arrived)
+        self._thread.do(self._finish, later, arrived)
 
-    def _finish(self, state: dict[str, Any], waits: Callable[[Tensor], bool], arrived: torch.cuda.Event | None) -> None:
+    def _finish(self, later: Sequence[Pair], arrived: torch.cuda.Event | None) -> None:
         try:
-            copy_all(state, self._copy, waits)
+            copy(later)
         finally:
             self._is_copied.set()
         if arrived is not None:
@@ -75,7 +76,7 @@ class Saver:
             self._on_written(self._copy)
 
     def while_copying(self, gradients: Gradients) -> Gradients:
-        """Return gradients that are computed while a state is being copied, and are there when it is."""
+        """Return ``gradients`` that also wait, before they return, for a copy in progress."""
 
         def computed(parts: tuple[Batch, ...]) -> Tensor:
             loss = gradients(parts)
@@ -99,7 +100,7 @@ class Saver:
 def memory_for(value: Any, earlier: Any) -> Any:
     """Return nested dicts like ``value``, with memory of the host in place of tensors; ``earlier`` memory, if it fits.
 
-    What is no tensor is taken over.
+    Other values are taken over.
     """
     if isinstance(value, dict):
         inside = earlier if isinstance(earlier, dict) else {}
@@ -112,16 +113,22 @@ def memory_for(value: Any, earlier: Any) -> Any:
     return torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
 
 
-def copy_all(value: Any, memory: Any, wanted: Callable[[Tensor], bool] = lambda _: True) -> None:
-    """Copy the ``wanted`` tensors in nested dicts; those on CUDA arrive later, in the order of the current stream."""
+def pairs(value: Any, memory: Any) -> Iterator[Pair]:
+    """Yield each tensor in nested dicts with its memory."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            copy_all(inner, memory[key], wanted)
-    elif isinstance(value, Tensor) and wanted(value):
-        memory.copy_(value, non_blocking=value.is_cuda)
+            yield from pairs(inner, memory[key])
+    elif isinstance(value, Tensor):
+        yield value, memory
+
+
+def copy(tensors: Iterable[Pair]) -> None:
+    """Copy tensors into their memory; those on CUDA arrive later, in the order of the current stream."""
+    for tensor, memory in tensors:
+        memory.copy_(tensor, non_blocking=tensor.is_cuda)
 
 
 def _buffers(training: Training) -> Iterator[Tensor]:
-    """Yield what changes outside an optimizer's step: forward passes and evaluations do that."""
+    """Yield the tensors that change outside an optimizer's step, by forward passes and evaluations."""
     networks: list[nn.Module] = [training.model] + ([] if training.ema is None else [training.ema])
     return chain.from_iterable(network.buffers() for network in networks)

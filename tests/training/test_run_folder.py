@@ -87,6 +87,16 @@ def test_a_run_that_is_killed_before_it_has_a_config_leaves_its_name_free(tmp_pa
         assert (run / CONFIG).is_file()
 
 
+def test_a_run_that_is_stopped_before_it_has_its_name_leaves_nothing(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_folder, "put_in_place", stop)
+    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "mine"):
+        pass
+    assert not [*tmp_path.iterdir()]
+
+
 def test_folders_that_cannot_be_made_are_answered(tmp_path, monkeypatch):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "notes.txt").touch()

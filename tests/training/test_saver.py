@@ -52,21 +52,21 @@ def test_what_is_written_is_the_state_when_it_was_saved(tmp_path, monkeypatch):
 
 
 def test_gradients_are_computed_during_the_copy_and_no_step_before_its_end(tmp_path, monkeypatch):
-    begun, original, training = threading.Event(), saver.copy_all, tiny_training()
+    begun, original, training = threading.Event(), saver.copy, tiny_training()
     expected = copied(training.state_dict())
 
-    def copy_all(*args):
+    def copy(pairs):
         if threading.current_thread() is not threading.main_thread():
             assert begun.wait(10)  # else the copy comes first
             time.sleep(0.01)  # and a step has time to come too early
-        original(*args)
+        original(pairs)
 
     def gradients(parts):
         training.model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).sum().backward()  # batch statistics change
         begun.set()
         return torch.zeros(())
 
-    monkeypatch.setattr(saver, "copy_all", copy_all)
+    monkeypatch.setattr(saver, "copy", copy)
     with Saver(tmp_path) as saves:
         saves.save(training)
         saves.while_copying(gradients)(())
