@@ -55,6 +55,9 @@ class CachedSource(SourceView):
     def target(self, index: int) -> np.ndarray:
         return self.read(index)[1]
 
+    def labelled_once(self) -> range:
+        return self.source.labelled_once()
+
     def build(
         self,
         progress: Progress = iter,

@@ -18,8 +18,8 @@ def count_pixels(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count the pixels of each class, and all pixels of the images in which it occurs: two int64 (C,).
 
-    Reads every mask, in threads; ``progress`` wraps the futures that are waited for, one a mask. ``left_out`` gets the
-    UserError of a mask that can't be read; without it, the error is raised.
+    Reads every mask once, in threads; ``progress`` wraps the futures that are waited for, one a mask. ``left_out`` gets
+    the UserError of a mask that can't be read; without it, the error is raised.
     """
     num_classes = len(source.classes)
     class_pixels, image_pixels = np.zeros((2, num_classes), np.int64)
@@ -27,7 +27,8 @@ def count_pixels(
     def count(index: int) -> np.ndarray:
         return np.bincount(source.target(index).ravel(), minlength=256)
 
-    with in_threads(reading_ahead(count, source, range(len(source))), range(len(source))) as futures:
+    indexes = source.labelled_once()
+    with in_threads(reading_ahead(count, source, indexes), indexes) as futures:
         for future in progress(futures):
             try:
                 counts = future.result()

@@ -226,6 +226,10 @@ class Source(ABC):
         """Return the mask files that the data set's own evaluator reads, by name; empty if it has no evaluator."""
         return {}
 
+    def labelled_once(self) -> range:
+        """Return the indexes of the images with labels, each image once, however often an epoch has it."""
+        return range(len(self))
+
     def objects(self, index: int) -> np.ndarray | None:
         """Return an id (H,W) for each pixel's object, 0 where there is none; None if objects are not told apart."""
         return None

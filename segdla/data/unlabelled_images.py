@@ -1,4 +1,4 @@
-"""Images without masks, of which a teacher, or the network's own average, says what is in them."""
+"""Images without masks, which a teacher or the network's own average tells the classes of."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +18,21 @@ from segdla.machine.remote.storage_errors import StorageError
 
 
 class UnlabelledImages(Source):
-    """Image files, all of whose pixels are ``UNLABELLED``."""
+    """Image files, all of whose pixels have one train id: ``UNLABELLED``, or IGNORE_INDEX where nobody labels them."""
 
     labelled = False
 
-    def __init__(self, images: Sequence[Path], classes: Classes, sample_range: SampleRange | None = None):
+    def __init__(
+        self,
+        images: Sequence[Path],
+        classes: Classes,
+        sample_range: SampleRange | None = None,
+        train_id: int = UNLABELLED,
+    ):
         self.images = list(images)
         self.classes = classes
         self.sample_range = sample_range
+        self.train_id = train_id
         self.names = unique_names(self.images)
 
     def __len__(self) -> int:
@@ -42,10 +49,10 @@ class UnlabelledImages(Source):
             raise
         except UserError as error:
             raise UnreadableImageError(str(error)) from error
-        return image, np.full(image.shape[:2], UNLABELLED, np.uint8)
+        return image, np.full(image.shape[:2], self.train_id, np.uint8)
 
     def target(self, index: int) -> np.ndarray:
-        return np.full(self.image_size(index), UNLABELLED, np.uint8)
+        return np.full(self.image_size(index), self.train_id, np.uint8)
 
     def files(self, index: int) -> tuple[Path, ...]:
         return (self.images[index],)
@@ -55,12 +62,14 @@ class UnlabelledImages(Source):
 
     def cache_key(self, index: int) -> str:
         sample_range = "" if self.sample_range is None else f" {self.sample_range}"
-        return f"{self.images[index].absolute()}\nwithout labels{sample_range}"
+        return f"{self.images[index].absolute()}\nall {self.train_id}{sample_range}"
 
 
-def unlabelled_images(folder: str, classes: Classes, sample_range: SampleRange | None = None) -> UnlabelledImages:
+def unlabelled_images(
+    folder: str, classes: Classes, sample_range: SampleRange | None = None, train_id: int = UNLABELLED
+) -> UnlabelledImages:
     """Return the images in a folder and below it. Raises UserError if there are none."""
-    return UnlabelledImages(list_images(user_path(folder)), classes, sample_range)
+    return UnlabelledImages(list_images(user_path(folder)), classes, sample_range, train_id)
 
 
 class WithUnlabelled(SourceView):
@@ -83,3 +92,6 @@ class WithUnlabelled(SourceView):
     def __len__(self) -> int:
         labelled, unlabelled = self.parts
         return self.repeats * len(labelled) + len(unlabelled)
+
+    def labelled_once(self) -> range:
+        return range(len(self.parts[0]))

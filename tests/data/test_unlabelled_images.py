@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from segdla.data.cache import CachedSource
+from segdla.data.class_weights import count_pixels
 from segdla.data.labels import UNLABELLED
 from segdla.data.scenes import Scenes
 from segdla.data.source import UnreadableImageError
@@ -39,6 +40,15 @@ def test_few_labelled_images_come_as_often_as_many_others(source):
     assert both.repeats == 2 and len(both) == 2 * 2 + 5  # 5 / 2 is rounded to the even number
     names = [both.name(index) for index in range(len(both))]
     assert names == ["train_00000", "train_00001"] * 2 + [f"unlabelled/{letter}" for letter in "abcde"]
+
+
+def test_each_labelled_image_is_counted_once(source, tmp_path):
+    many = source.parts[1]
+    many.images, many.names = many.images[:1] * 5, [*"abcde"]
+    both = WithUnlabelled(source.source, many)
+    for view in (both, CachedSource(both, tmp_path / "cache")):
+        for counted, of_labelled in zip(count_pixels(view), count_pixels(source.source), strict=True):
+            np.testing.assert_array_equal(counted, of_labelled)
 
 
 def test_a_broken_one_is_named(source):

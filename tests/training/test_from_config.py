@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from torch import nn
 
 from segdla.config import parse, parse_overrides
 from segdla.data.scenes import Scenes
+from segdla.data.source import NO_LABEL, Classes
 from segdla.errors import UserError
 from segdla.machine.device import Machine
 from segdla.models.from_config import build_network
@@ -98,6 +100,18 @@ def test_an_own_loss_takes_the_place_of_the_configs():
     objective = build_objective(asked, Own(loss=lambda logits, targets: logits.sum()), SCENES, CPU)
     assert objective(logits, targets) == logits.sum()
     assert objective.amount(targets) == 128
+
+
+@pytest.mark.parametrize("class_id", [254, 255])
+def test_whole_images_of_any_class_are_learned_beside_a_teacher(class_id):
+    data = {"dataset": "image_folder", "root": "x"}
+    asked = parse({"data": data, "train": {"teacher": "x", "ema": None}})
+    source = SimpleNamespace(classes=Classes(tuple(map(str, range(300))), ((0, 0, 0),) * 300, whole_images=True))
+    logits, labels = torch.randn(3, 300, 1, 1), torch.tensor([class_id, class_id, NO_LABEL])[:, None, None]
+    objective = build_objective(asked, Own(), source, CPU)
+    loss_of = objective.over(lambda images: (logits, torch.tensor(0.0)), Plan("run", CPU, 1, 1))
+    torch.testing.assert_close(loss_of(logits, labels, 1.0), -logits[:2].log_softmax(1)[:, class_id].mean())
+    assert objective.amount(labels) == 2
 
 
 @pytest.mark.parametrize(("name", "expected"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])

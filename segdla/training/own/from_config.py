@@ -4,6 +4,7 @@ import torch
 
 from segdla.config import Config, MasksConfig
 from segdla.data.from_config import open_split
+from segdla.data.labels import IGNORE_INDEX, UNLABELLED
 from segdla.data.source import Source
 from segdla.data.unlabelled_images import WithUnlabelled, unlabelled_images
 from segdla.doctor.quick_check import quick_check
@@ -26,7 +27,8 @@ def open_data(config: Config, own: Own) -> Data:
     if folder is None:
         return data
     training = data.training
-    unlabelled = unlabelled_images(folder, training.classes, config.sample_range)
+    train_id = IGNORE_INDEX if config.train.teacher else UNLABELLED  # a teacher needs no label beside its answers
+    unlabelled = unlabelled_images(folder, training.classes, config.sample_range, train_id)
     both = WithUnlabelled(training, unlabelled)
     if distributed.is_main():
         times = f", each {both.repeats} times an epoch," if both.repeats > 1 else ""
@@ -71,7 +73,7 @@ def build_objective(config: Config, own: Own, source: Source, device: torch.devi
         else Objective([(1.0, own.loss)])
     )
     if config.train.teacher:
-        return TaughtObjective(objective.terms, objective.class_weights)
+        return TaughtObjective(objective.terms, objective.class_weights, objective.ignore_index)
     if isinstance(config.data, MasksConfig) and config.data.unlabelled:
         confidence, head = config.data.confidence, head_of(config, source.classes)
         return PseudoLabelled(objective.terms, objective.class_weights, confidence=confidence, head=head)

@@ -2,7 +2,6 @@
 
 from torch import Tensor, nn
 
-from segdla.data.labels import UNLABELLED
 from segdla.machine.device import autocast
 from segdla.training.losses import Objective, PartLoss
 from segdla.training.state import Plan
@@ -19,13 +18,6 @@ class TaughtObjective(Objective):
         def loss_of(images: Tensor, targets: Tensor, share: Tensor | float) -> Tensor:
             with autocast(plan.device, plan.precision):
                 logits, lesson = learner(images)
-            return self(logits.float(), self._labels(targets)) * share + lesson / plan.accumulate
+            return self(logits.float(), targets) * share + lesson / plan.accumulate
 
         return loss_of
-
-    def amount(self, targets: Tensor) -> Tensor:
-        return super().amount(self._labels(targets))
-
-    def _labels(self, targets: Tensor) -> Tensor:
-        """Return targets in which unlabelled pixels are ignored."""
-        return targets.where(targets != UNLABELLED, self.ignore_index)
