@@ -45,7 +45,6 @@ class Camera:
         finally:
             self._has_ended = True
             thread.join(_PATIENCE)
-            capture.release()
         if self._error:
             raise self._error
 
@@ -62,7 +61,10 @@ class Camera:
             return None if self.was_stopped else frame
 
     def _follow(self, capture: cv2.VideoCapture) -> None:
-        """Keep the newest frame until the end; runs in a thread."""
+        """Keep the newest frame until the end, and release the camera; runs in a thread.
+
+        OpenCV's captures are not thread-safe, and a driver may take its time: only who reads can release.
+        """
         start: float | None = None
         try:
             while not self._has_ended:
@@ -77,6 +79,8 @@ class Camera:
                     self._arrived.notify_all()
         except Exception as error:  # raised where frames are asked for
             self._error = error
+        finally:
+            capture.release()
         with self._arrived:
             self._has_ended = True
             self._arrived.notify_all()

@@ -116,7 +116,7 @@ def predict_files(
                 if isinstance(content, VideoReader):
                     tally.frames += _predict_video(content, entry, begin_video(), output, tick)
                 elif isinstance(content, Camera):
-                    tally.frames += _record(content, entry, begin_video(), output, tick)
+                    tally.frames += _predict_camera(content, entry, begin_video(), output, tick)
                 elif content is not None:
                     class_ids = predict(content)
             except StorageError:
@@ -195,13 +195,14 @@ def _predict_video(video: VideoReader, entry: Input, predict: Predict, output: O
     return count
 
 
-def _record(camera: Camera, entry: Input, predict: Predict, output: Output, tick: Tick) -> int:
+def _predict_camera(camera: Camera, entry: Input, predict: Predict, output: Output, tick: Tick) -> int:
     """Predict a camera's frames until a signal asks for an end; return their number.
 
-    Raises UserError if there is no such camera, an earlier recording would be overwritten, or the camera ends by
-    itself; then its outputs are kept.
+    Its outputs are kept whatever ends them, and a line says where they are. Raises UserError if there is no such
+    camera, an earlier recording would be overwritten, or the camera ends by itself.
     """
-    earlier = next((path for path in output.paths(entry).values() if path.exists()), None)
+    paths = output.paths(entry).values()
+    earlier = next((path for path in paths if path.exists()), None)
     if earlier:
         raise UserError(f"{earlier} is there, and a recording is not written over another; choose another --output")
     with heeding_the_first(camera.stop), closing(camera.frames()) as frames:
@@ -209,16 +210,18 @@ def _record(camera: Camera, entry: Input, predict: Predict, output: Output, tick
         first = [*islice(predicted, _MEASURED)]
         if not first:
             raise UserError(f"{entry.path} gave no frame; nothing is written")
-        count = 0
-        with VideoOutput(output, entry, _rate([frame.seconds for frame, _ in first])) as writing:
-            for frame, class_ids in chain(first, predicted):
-                writing.write(frame.image, class_ids, frame.seconds)
-                count += 1
-                tick(1, 1)
-    places = ", ".join(map(str, output.paths(entry).values()))
+        count, rate = 0, _rate([frame.seconds for frame, _ in first])
+        try:
+            with VideoOutput(output, entry, rate, is_live=True) as writing:
+                for frame, class_ids in chain(first, predicted):
+                    writing.write(frame.image, class_ids, frame.seconds)
+                    count += 1
+                    tick(1, 1)
+        finally:
+            if kept := ", ".join(str(path) for path in paths if path.exists()):
+                say(f"{entry.path}: {count} frames in {kept}")
     if not camera.was_stopped:
-        raise UserError(f"{entry.path} gives no more frames, is it unplugged? Those until then are in {places}")
-    say(f"{entry.path}: {count} frames in {places}")
+        raise UserError(f"{entry.path} gives no more frames, is it unplugged? Those until then are in {kept}")
     return count
 
 

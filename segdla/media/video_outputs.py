@@ -19,13 +19,15 @@ class VideoOutput:
     """The outputs of a video, each written by a thread of its own.
 
     A context: they are put in place at its end, and deleted if it ends by an error. After Ctrl-C videos are kept as
-    ``NAME.stopped.mp4``. Raises UserError if one can't be written.
+    ``NAME.stopped.mp4``. If the frames are live, as a camera's, which come only once, whatever ends the context is an
+    end like any other. Raises UserError if one can't be written.
     """
 
-    def __init__(self, output: Output, entry: Input, rate: float):
+    def __init__(self, output: Output, entry: Input, rate: float, *, is_live: bool = False):
         if "masks" in output.kinds:
             remedy = "save its frames as images, or choose another --output-kind than masks for it"
             raise UserError(f"{entry.path} is a video, and masks are of images: {remedy}")
+        self._is_live = is_live
         self._files = [
             _Frames(path) if kind == "ids" else _Video(output, kind, path, rate)
             for kind, path in output.paths(entry).items()
@@ -44,7 +46,8 @@ class VideoOutput:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        keep, stopped = False, kind is KeyboardInterrupt  # by a person, and not by a machine that wants to go on
+        keep = self._is_live
+        stopped = not keep and kind is KeyboardInterrupt  # by a person, and not by a machine that wants to go on
 
         def close(file: "_Video | _Frames") -> None:
             file.close(keep, stopped)
@@ -53,7 +56,7 @@ class VideoOutput:
             for file in self._files:
                 closing.callback(close, file)
             self._threads.__exit__(kind, error, traceback)  # raises the error of a thread
-            keep = error is None
+            keep = keep or error is None
 
 
 class _Video:

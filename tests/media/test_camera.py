@@ -1,7 +1,11 @@
 """Cameras, by a stand-in of OpenCV's: there is none on the machines that run tests."""
 
+import itertools
+import queue
 import signal
 import threading
+from types import SimpleNamespace
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -55,9 +59,11 @@ wanted: threading.Semaphore
 
 @pytest.fixture(autouse=True)
 def camera(monkeypatch):
-    """``camera(n)`` lets it give n more frames."""
+    """``camera(n)`` lets it give n more frames, 25 a second."""
     global wanted
     wanted = threading.Semaphore(1)
+    frames = itertools.count()
+    monkeypatch.setattr("segdla.media.camera.time", SimpleNamespace(monotonic=lambda: next(frames) / 25))
     monkeypatch.setattr(cv2, "VideoCapture", Capture)
     yield wanted.release
     wanted.release(100)  # for a thread that still waits
@@ -147,6 +153,66 @@ def test_an_error_of_the_thread_is_raised_where_frames_are_asked_for(output, mon
     monkeypatch.setattr(Capture, "error", cv2.error("driver"))
     with pytest.raises(cv2.error, match="driver"):
         record(output, lambda image: np.ones((48, 64), np.uint8))
+
+
+@pytest.mark.parametrize("error", [UserError("out of memory; smaller images"), RuntimeError("a defect")])
+def test_an_error_in_the_midst_leaves_the_recording(output, camera, capsys, error):
+    def predict(image):
+        camera()
+        if image[0, 0, 0] == 70:
+            raise error
+        return np.ones((48, 64), np.uint8)
+
+    with mock.patch("segdla.media.run._MEASURED", 2):
+        if isinstance(error, UserError):
+            assert record(output, predict)[1] == [str(error)]
+        else:
+            with pytest.raises(RuntimeError, match="a defect"):
+                record(output, predict)
+    assert f"camera:0: 6 frames in {output.folder}/color/camera-0.mp4, " in capsys.readouterr().out
+    assert len(frames_in(output.folder / "color" / "camera-0.mp4")) == 6
+    assert len([*(output.folder / "ids" / "camera-0.frames").iterdir()]) == 6
+
+
+def test_an_error_of_the_camera_leaves_the_recording(output, camera, monkeypatch):
+    def predict(image):
+        if image[0, 0, 0] == 40:
+            monkeypatch.setattr(Capture, "error", cv2.error("driver"))
+        camera()
+        return np.ones((48, 64), np.uint8)
+
+    with mock.patch("segdla.media.run._MEASURED", 2), pytest.raises(cv2.error, match="driver"):
+        record(output, predict)
+    assert len(frames_in(output.folder / "color" / "camera-0.mp4")) == 4
+
+
+def test_frames_that_change_their_size_leave_the_recording(output, camera, monkeypatch):
+    def predict(image):
+        camera()
+        return np.ones(image.shape[:2], np.uint8)
+
+    real_read = Capture.read
+    monkeypatch.setattr(Capture, "read", lambda self: _smaller_from_6(*real_read(self)))
+    with mock.patch("segdla.media.run._MEASURED", 2):
+        _, complaints = record(output, predict)
+    assert "a frame of (24, 64) among those of (48, 64)" in complaints[0]
+    assert len(frames_in(output.folder / "color" / "camera-0.mp4")) == 5
+
+
+def _smaller_from_6(has_frame, frame):
+    return has_frame, frame[:24] if has_frame and frame[0, 0, 2] >= 60 and frame.shape == (48, 64, 3) else frame
+
+
+def test_a_camera_is_released_by_the_thread_that_reads_it(monkeypatch, camera):
+    released = queue.SimpleQueue()
+    monkeypatch.setattr("segdla.media.camera._PATIENCE", 0)
+    monkeypatch.setattr(Capture, "release", lambda self: released.put(threading.current_thread()))
+    frames = Camera(0).frames()
+    next(frames)
+    frames.close()
+    assert released.empty()  # its driver still waits for a frame
+    camera()
+    assert released.get(timeout=60) is not threading.current_thread()
 
 
 def test_no_camera():
