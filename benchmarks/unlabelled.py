@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,7 +27,6 @@ from segdla.machine.device import in_precision
 from segdla.models.dlaseg import DLASeg
 from segdla.models.ida import DLAUp
 from segdla.models.layers import conv_bn_relu
-from segdla.training import pseudo_labels
 from segdla.training.own import from_config
 from segdla.training.pseudo_labels import PseudoLabelled, strong_views
 
@@ -67,16 +67,18 @@ def small(seed: int) -> DLASeg:
 class Consistency(PseudoLabelled):
     """The other way: the strong view is to have the probabilities that the average gives to the weak one."""
 
-    def over(self, learner, plan, average=None):
+    def prepared(self, images, targets):
+        return images, targets
+
+    def over(self, learner, plan):
         forward = in_precision(learner, plan.device, plan.precision)
-        answer = in_precision(average or learner, plan.device, plan.precision)
 
         def loss_of(images, targets, share):
             unlabelled = (targets == UNLABELLED).flatten(1).any(1)[:, None, None]
             with torch.no_grad():
                 own = torch.arange(len(images))[:, None, None].expand_as(targets)
-                views, owner = strong_views(images, own, unlabelled)
-                probabilities = answer(images).softmax(1)
+                views, owner = strong_views(images, own, unlabelled, self.change, self.grey)
+                probabilities = self.answer(images).softmax(1)
                 is_own = (owner == own)[:, None]
                 probabilities = torch.where(is_own, probabilities, probabilities.roll(1, 0))
             logits = forward(views)
@@ -98,12 +100,11 @@ WAYS = {
 @contextmanager
 def taking(objective=PseudoLabelled, change=0.0, grey=0.0):
     """Let runs learn from unlabelled images by another objective, and on views whose colours change so much."""
-    usual = pseudo_labels.CHANGE, pseudo_labels.GREY
-    from_config.PseudoLabelled, pseudo_labels.CHANGE, pseudo_labels.GREY = objective, change, grey
+    from_config.PseudoLabelled = partial(objective, change=change, grey=grey)
     try:
         yield
     finally:
-        from_config.PseudoLabelled, (pseudo_labels.CHANGE, pseudo_labels.GREY) = PseudoLabelled, usual
+        from_config.PseudoLabelled = PseudoLabelled
 
 
 def config(args: argparse.Namespace, seed: int, scenes: int, **data: object) -> segdla.Config:

@@ -42,11 +42,12 @@ class Objective:
         """Return the loss of logits (B,C,H,W) and targets (B,H,W)."""
         return reduce(operator.add, (share * loss(logits, targets) for share, loss in self.terms))
 
-    def over(self, learner: nn.Module, plan: Plan, average: nn.Module | None = None) -> PartLoss:
-        """Return the loss of a part of a step, of what ``learner`` makes of its images in the plan's precision.
+    def prepared(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images (B,3,H,W) and targets (B,H,W) of a part of a step as they are learned from."""
+        return images, targets
 
-        ``average`` is the moving average of the weights, in evaluation mode, if there is one.
-        """
+    def over(self, learner: nn.Module, plan: Plan) -> PartLoss:
+        """Return the loss of a prepared part of a step, of what ``learner`` makes of it in the plan's precision."""
         forward = in_precision(learner, plan.device, plan.precision)
         return lambda images, targets, share: self(forward(images), targets) * share
 

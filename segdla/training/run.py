@@ -232,5 +232,5 @@ def prepare(setup: Setup) -> tuple[nn.Module, SegmentationDataset, Gradients]:
     config, own, machine, data, transform, plan, training = setup
     learner = compiled(training.model, machine.device) if config.train.compile else training.model
     samples = training_samples(config, data.training, transform)
-    objective = build_objective(config, own, samples.source, machine.device)
+    objective = build_objective(config, own, samples.source, plan, training.ema)
     return learner, samples, build.build_gradients(config.train, training, learner, objective, plan)

@@ -24,17 +24,17 @@ def gradients_of(training: Training, learner: nn.Module, objective: Objective, p
 
     ``learner`` is ``training.model`` in the form in which it trains: as it is, compiled, or replicated over devices.
     """
-    average = None if training.ema is None else training.ema.module.eval()
-    loss_of = objective.over(learner, plan, average)
+    loss_of = objective.over(learner, plan)
 
     def gradients(parts: tuple[Batch, ...]) -> Tensor:
         images, masks = zip(*(part.on(plan.device) for part in parts), strict=True)
         targets = [mask if mask.is_floating_point() else mask.long() for mask in masks]
+        learned = [objective.prepared(*part) for part in zip(images, targets, strict=True)]
         total = torch.zeros((), device=plan.device)
-        for i, share in enumerate(shares([objective.amount(part) for part in targets])):
+        for i, share in enumerate(shares([objective.amount(labels) for _, labels in learned])):
             is_last = i == len(parts) - 1
             with nullcontext() if is_last else distributed.unsynchronised(learner):
-                loss = loss_of(images[i], targets[i], share)
+                loss = loss_of(*learned[i], share)
                 training.scaler.scale(loss).backward()
             total += loss.detach()
         return total

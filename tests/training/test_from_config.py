@@ -20,6 +20,7 @@ from segdla.training.own.parts import Data, Own
 from segdla.training.state import Plan, Training
 
 CPU = torch.device("cpu")
+PLAN = Plan("run", CPU, 1, 1)
 SCENES = Scenes("train", 3, (32, 48))
 
 
@@ -97,7 +98,7 @@ def test_a_loss_without_terms_is_answered():
 def test_an_own_loss_takes_the_place_of_the_configs():
     logits, targets = torch.randn(2, 9, 8, 8), torch.randint(0, 9, (2, 8, 8))
     asked = settings("loss.class_weights=enet")  # which are then not counted
-    objective = build_objective(asked, Own(loss=lambda logits, targets: logits.sum()), SCENES, CPU)
+    objective = build_objective(asked, Own(loss=lambda logits, targets: logits.sum()), SCENES, PLAN, None)
     assert objective(logits, targets) == logits.sum()
     assert objective.amount(targets) == 128
 
@@ -108,8 +109,8 @@ def test_whole_images_of_any_class_are_learned_beside_a_teacher(class_id):
     asked = parse({"data": data, "train": {"teacher": "x", "ema": None}})
     source = SimpleNamespace(classes=Classes(tuple(map(str, range(300))), ((0, 0, 0),) * 300, whole_images=True))
     logits, labels = torch.randn(3, 300, 1, 1), torch.tensor([class_id, class_id, NO_LABEL])[:, None, None]
-    objective = build_objective(asked, Own(), source, CPU)
-    loss_of = objective.over(lambda images: (logits, torch.tensor(0.0)), Plan("run", CPU, 1, 1))
+    objective = build_objective(asked, Own(), source, PLAN, None)
+    loss_of = objective.over(lambda images: (logits, torch.tensor(0.0)), PLAN)
     torch.testing.assert_close(loss_of(logits, labels, 1.0), -logits[:2].log_softmax(1)[:, class_id].mean())
     assert objective.amount(labels) == 2
 

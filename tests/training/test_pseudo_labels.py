@@ -1,5 +1,7 @@
 """Unlabelled images that are learned by what the average of the weights is sure of."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,13 @@ from torch import nn
 import segdla
 from segdla.data.image_writer import write_image
 from segdla.data.labels import IGNORE_INDEX, UNLABELLED
+from segdla.data.loader import Batch
 from segdla.inference.head import Sigmoid
+from segdla.training import pseudo_labels
 from segdla.training.losses import cross_entropy
 from segdla.training.pseudo_labels import PseudoLabelled, strong_views
-from segdla.training.state import Plan
+from segdla.training.state import Plan, Training
+from segdla.training.step import gradients_of
 
 PLAN = Plan(run=None, device=CPU, num_steps=1, steps_per_epoch=1)
 
@@ -30,7 +35,7 @@ def test_labels_move_with_the_pixels_that_are_pasted():
     pasted = 0
     for seed in range(5):
         torch.manual_seed(seed)
-        views, moved = strong_views(images, targets, torch.tensor([False, True, True, True])[:, None, None])
+        views, moved = strong_views(images, targets, torch.tensor([False, True, True, True])[:, None, None], 0.5, 0.2)
         assert torch.equal(views[0], images[0].float()) and torch.equal(moved[0], targets[0])
         assert views.min() >= 0 and views.max() <= 255
         for number in (1, 2, 3):
@@ -54,15 +59,13 @@ class Constant(nn.Module):
 
 
 def targets_learned(targets, answer, **options):
-    """Return the targets that the loss is of, when the average gives the logits ``answer``."""
-    seen = []
-    terms = [(1.0, lambda logits, targets: seen.append(targets) or logits.sum())]
-    learner, average = Constant(torch.zeros_like(answer)), Constant(answer)
+    """Return the targets that are learned, when the average gives the logits ``answer``."""
+    average = Constant(answer)
     images = torch.full((len(targets), 3, *targets.shape[1:]), 100, dtype=torch.uint8)
-    PseudoLabelled(terms, **options).over(learner, PLAN, average)(images, targets, 1.0).backward()
-    assert average.given.grad is None and learner.given.grad is not None
+    views, learned = PseudoLabelled(terms=[], answer=average, **options).prepared(images, targets)
     assert torch.equal(average.images, images)  # the weak view
-    return seen[0]
+    assert not views.requires_grad and not torch.equal(views, images)
+    return learned
 
 
 def test_only_sure_answers_are_labels_and_only_of_unlabelled_images():
@@ -85,9 +88,33 @@ def test_a_head_of_one_logit_is_sure_of_both_its_answers():
     assert learned.tolist() == [[[1, 0, IGNORE_INDEX, IGNORE_INDEX]] * 2]
 
 
-def test_an_unlabelled_part_of_a_step_counts_by_its_pixels():
-    targets = torch.tensor([[[0, 1], [IGNORE_INDEX, 1]], [[UNLABELLED] * 2] * 2])
-    assert PseudoLabelled([(1.0, cross_entropy)]).amount(targets) == 3 + 4
+@pytest.mark.parametrize("parts", [2, 4])
+def test_a_step_in_parts_is_that_of_the_whole_batch(parts, monkeypatch):
+    """Its parts have different shares of pixels that the average is sure of, and classes of different weights."""
+    monkeypatch.setattr(pseudo_labels, "strong_views", lambda images, targets, *_: (images.float(), targets))
+    torch.manual_seed(0)
+    network, weights = nn.Conv2d(3, 3, 3, padding=1), torch.tensor([1.0, 2.0, 0.5])
+    training = Training(network, torch.optim.SGD(network.named_parameters(), 0.1), lambda step: 1.0)
+    objective = PseudoLabelled(
+        terms=[(1.0, partial(cross_entropy, weights=weights))],
+        class_weights=weights,
+        answer=lambda images: images / 100,
+        confidence=0.6,
+    )
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    images[3] //= 2
+    targets = torch.randint(0, 3, (4, 8, 8))
+    targets[0, :, 5:], targets[2:] = IGNORE_INDEX, UNLABELLED
+    sure = (objective.prepared(images, targets)[1][2:] != IGNORE_INDEX).sum((1, 2))
+    assert 0 < sure[0] != sure[1] < 64
+    steps = []
+    for number in (1, parts):
+        network.zero_grad()
+        gradients = gradients_of(training, network, objective, PLAN)
+        batches = zip(images.chunk(number), targets.chunk(number), strict=True)
+        loss = gradients(tuple(Batch(*part, ()) for part in batches))
+        steps.append((loss, [parameter.grad for parameter in network.parameters()]))
+    torch.testing.assert_close(*steps)
 
 
 @pytest.fixture
@@ -112,6 +139,15 @@ def test_a_stopped_run_resumes_to_the_same_bits(values, tmp_path, monkeypatch, c
     assert not stopped.finished
     assert segdla.resume(stopped).finished
     assert_same_run(whole.folder, stopped.folder)
+
+
+def test_a_batch_that_is_fitted_to_memory_gives_the_run_of_its_number(values, tmp_path):
+    values["data"] |= {"train": 16}
+    runs = []
+    for size in ("auto", 2):
+        values["train"] |= {"batch_size": size, "accumulate": 1, "epochs": 1}
+        runs.append(segdla.train(segdla.Config.model_validate(values), name=f"{size}", runs=tmp_path).folder)
+    assert_same_run(*runs)
 
 
 def test_what_is_sure_changes_what_is_learned(values, tmp_path):

@@ -37,11 +37,11 @@ def with_batch_size(config: Config, own: Own, source: Source, model: nn.Module, 
     plan = Plan(Path(), device, 1, 1, machine.precision)
     training = build.build_training(t, copy, plan)
     loss = config.loss.model_copy(update={"class_weights": None})  # they would have to be counted
-    objective = build_objective(config.model_copy(update={"loss": loss}), own, source, device)
+    objective = build_objective(config.model_copy(update={"loss": loss}), own, source, plan, training.ema)
     loss_of = objective.over(copy, plan)
     size = fitting_batch(
         training,
-        lambda images, targets: loss_of(images, targets, 1.0),
+        lambda images, targets: loss_of(*objective.prepared(images, targets), 1.0),
         device,
         len(source),
         distributed.world_size() * t.accumulate,

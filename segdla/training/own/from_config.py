@@ -1,6 +1,6 @@
 """The data, network and loss of a run: a caller's own, or else those that the config describes."""
 
-import torch
+from torch.optim.swa_utils import AveragedModel
 
 from segdla.config import Config, MasksConfig
 from segdla.data.from_config import open_split
@@ -10,6 +10,7 @@ from segdla.data.unlabelled_images import WithUnlabelled, unlabelled_images
 from segdla.doctor.quick_check import quick_check
 from segdla.inference.from_config import head_of, num_logits
 from segdla.machine import distributed
+from segdla.machine.device import in_precision
 from segdla.machine.terminal import say
 from segdla.models.dlaseg import DLASeg
 from segdla.models.from_config import about_weights, build_network
@@ -17,6 +18,7 @@ from segdla.training.from_config import build_loss
 from segdla.training.losses import Objective
 from segdla.training.own.parts import Data, Own, own_data, require_fitting
 from segdla.training.pseudo_labels import PseudoLabelled
+from segdla.training.state import Plan
 from segdla.training.teacher.taught_objective import TaughtObjective
 
 
@@ -64,17 +66,26 @@ def open_network(config: Config, own: Own, data: Data) -> DLASeg:
     return build_network(config.model, number)
 
 
-def build_objective(config: Config, own: Own, source: Source, device: torch.device) -> Objective:
-    """Return what training minimises: the caller's own loss, or else the config's, and a teacher's."""
+def build_objective(config: Config, own: Own, source: Source, plan: Plan, average: AveragedModel | None) -> Objective:
+    """Return what training minimises: the caller's own loss, or else the config's, and a teacher's.
+
+    ``average`` is the moving average of the weights, which labels images without masks if there is no teacher.
+    """
     may_skip = config.data.unreadable == "skip"
     objective = (
-        build_loss(config.loss, source, device, may_skip, config.model.head)
+        build_loss(config.loss, source, plan.device, may_skip, config.model.head)
         if own.loss is None
         else Objective([(1.0, own.loss)])
     )
     if config.train.teacher:
         return TaughtObjective(objective.terms, objective.class_weights, objective.ignore_index)
     if isinstance(config.data, MasksConfig) and config.data.unlabelled:
-        confidence, head = config.data.confidence, head_of(config, source.classes)
-        return PseudoLabelled(objective.terms, objective.class_weights, confidence=confidence, head=head)
+        assert average is not None, "without a teacher, data.unlabelled has train.ema"
+        return PseudoLabelled(
+            terms=objective.terms,
+            class_weights=objective.class_weights,
+            answer=in_precision(average.module.eval(), plan.device, plan.precision),
+            confidence=config.data.confidence,
+            head=head_of(config, source.classes),
+        )
     return objective

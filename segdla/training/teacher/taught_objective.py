@@ -14,7 +14,7 @@ class TaughtObjective(Objective):
     one size, so its loss counts alike in each.
     """
 
-    def over(self, learner: nn.Module, plan: Plan, average: nn.Module | None = None) -> PartLoss:
+    def over(self, learner: nn.Module, plan: Plan) -> PartLoss:
         def loss_of(images: Tensor, targets: Tensor, share: Tensor | float) -> Tensor:
             with autocast(plan.device, plan.precision):
                 logits, lesson = learner(images)
