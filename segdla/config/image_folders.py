@@ -72,6 +72,16 @@ class ImagesConfig(WholeImagesConfig):
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     """Share of the images to validate on, evenly spaced among them: one at least."""
 
+    @model_validator(mode="after")
+    def _require_no_mixture(self) -> Self:
+        for key in ("mixup", "cutmix"):
+            if value := getattr(self.augment, key):
+                raise ValueError(
+                    f"augment.{key} {value:g} mixes labels, which images have none of; leave it out, or choose "
+                    "dataset: image_folder"
+                )
+        return self
+
 
 class ImageFolderConfig(WholeImagesConfig):
     """Images in a folder for each class, of which each has one label as a whole: a network is pretrained on them."""

@@ -112,9 +112,18 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _require_a_teacher_for_unlabelled_images(self) -> Self:
+    def _require_what_unlabelled_images_are_learned_by(self) -> Self:
         t = self.train
-        if isinstance(self.data, MasksConfig) and self.data.unlabelled is not None and not (t.teacher or t.ema):
+        if not isinstance(self.data, MasksConfig):
+            return self
+        usual = MasksConfig.model_fields["confidence"].default  # a run's own config names it too
+        if self.data.confidence != usual and (self.data.unlabelled is None or t.teacher):
+            why = "train.teacher needs none" if t.teacher else "there are none"
+            raise ValueError(
+                f"data.confidence {self.data.confidence:g} is of labels that the moving average gives to "
+                f"data.unlabelled, and {why}; leave it out"
+            )
+        if self.data.unlabelled is not None and not (t.teacher or t.ema):
             raise ValueError(
                 "data.unlabelled has no labels to learn from; set train.ema, whose average then says what is in the "
                 "images, or train.teacher, or leave it out"

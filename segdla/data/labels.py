@@ -14,13 +14,16 @@ IGNORE_INDEX = 255
 """The train id of pixels that are neither trained on nor scored."""
 
 UNLABELLED = 254
-"""The value of pixels of no class that are not to be ignored, where ids of a format or colours are looked up.
+"""The value of pixels that nobody has labelled yet: the first beyond the classes.
 
-In training, pixels of it get a label by a network, which ``data.unlabelled`` asks for.
+Where a labelling tool's files leave them so, their rules give the train id. In images of ``data.unlabelled`` the moving
+average of the weights labels them during training.
 """
 
+UNKNOWN = UNLABELLED
+"""The entry of a table for ids and colours that no class has. Masks with them are refused."""
+
 Color = tuple[int, int, int]
-_UNKNOWN = 254  # the entry of a table for every value outside the classes
 _NO_COLOR = 1 << 24  # no real colour packs to this value
 _MAX_LISTED = 5  # unknown values in one message
 
@@ -43,7 +46,7 @@ class IdEncoding:
     def __init__(self, train_ids: Mapping[int, int]):
         self.train_ids = dict(train_ids)
         self.key = f"ids {sorted(train_ids.items())}"
-        self.table = np.full(1 << 16, _UNKNOWN, np.uint8)
+        self.table = np.full(1 << 16, UNKNOWN, np.uint8)
         for label_id, train_id in train_ids.items():
             self.table[label_id] = train_id
 
@@ -55,9 +58,9 @@ class IdEncoding:
                 "the classes' colours (data.colors of a folder data set)"
             )
         target = _look_up(self.table, samples)
-        if (target == _UNKNOWN).any():
+        if (target == UNKNOWN).any():
             raise UserError(
-                f"{path}: label id {_examples(samples[target == _UNKNOWN])} is not in the data set's "
+                f"{path}: label id {_examples(samples[target == UNKNOWN])} is not in the data set's "
                 f"{_ranges(self.train_ids)}; mend the mask, add the class, or ignore the id (data.ignore of a folder "
                 f"data set){_lossy(mask)}"
             )
@@ -78,7 +81,7 @@ class ColorEncoding:
         self.place = place
         self.key = f"colours {sorted(train_ids.items())} {strict}"
         self.listed = np.array([r << 16 | g << 8 | b for r, g, b in train_ids])
-        self.table = np.full(_NO_COLOR + 1, _UNKNOWN if strict else IGNORE_INDEX, np.uint8)
+        self.table = np.full(_NO_COLOR + 1, UNKNOWN if strict else IGNORE_INDEX, np.uint8)
         self.table[self.listed] = list(train_ids.values())
 
     def __call__(self, mask: StoredMask, path: Path) -> np.ndarray:
@@ -87,9 +90,9 @@ class ColorEncoding:
             raise UserError(f"{path}: masks are RGB colours here; this one is {_describe(samples)}")
         packed = packed_colors(samples) if samples.ndim == 3 else _colors_of_samples(mask)[samples]
         target = self.table[packed]
-        if (target == _UNKNOWN).any():
+        if (target == UNKNOWN).any():
             raise UserError(
-                f"{path}: colour {_color_examples(packed[target == _UNKNOWN])} is none of the classes'; mend the mask, "
+                f"{path}: colour {_color_examples(packed[target == UNKNOWN])} is none of the classes'; mend the mask, "
                 f"or name the colour in {self.place}{_lossy(mask)}"
             )
         return target
@@ -125,13 +128,13 @@ class IdOrColorEncoding:
             return self.colors(mask, path)
         number = 1 << 8 * samples.itemsize
         used = np.flatnonzero(cv2.calcHist([samples], [0], None, [number], [0, number]))
-        by_color = np.full(number, _UNKNOWN, np.uint8)
+        by_color = np.full(number, UNKNOWN, np.uint8)
         by_color[:256] = self.colors.of_samples(mask)
-        if (by_color[used] != _UNKNOWN).all():
+        if (by_color[used] != UNKNOWN).all():
             return _look_up(by_color, samples)
         by_id = self.ids.table[:number]
-        contradicts = (by_color != _UNKNOWN) & (by_color != by_id)
-        if (by_id[used] == _UNKNOWN).any() or contradicts[used].any() or not self._may_be_ids(mask, contradicts):
+        contradicts = (by_color != UNKNOWN) & (by_color != by_id)
+        if (by_id[used] == UNKNOWN).any() or contradicts[used].any() or not self._may_be_ids(mask, contradicts):
             raise self._unclear(mask, path, by_color, by_id)
         return self.ids(mask, path)
 
@@ -146,21 +149,21 @@ class IdOrColorEncoding:
 
     def _unclear(self, mask: StoredMask, path: Path, by_color: np.ndarray, by_id: np.ndarray) -> UserError:
         samples = mask.samples
-        strange = samples[by_color[samples] == _UNKNOWN]
+        strange = samples[by_color[samples] == UNKNOWN]
         if mask.has_palette:
             return UserError(
                 f"{path}: colour {_color_examples(_colors_of_samples(mask)[strange])} of its palette is none of the "
                 "classes'; mend the mask, or name the colour in data.colors or data.ignore_colors; if its indices are "
                 "ids, save them in grey"
             )
-        if (by_id[strange] == _UNKNOWN).any():
+        if (by_id[strange] == UNKNOWN).any():
             return UserError(
-                f"{path}: grey {_examples(strange[by_id[strange] == _UNKNOWN])} is neither a class's colour "
+                f"{path}: grey {_examples(strange[by_id[strange] == UNKNOWN])} is neither a class's colour "
                 f"(data.colors) nor a label id ({_ranges(self.ids.train_ids)}); mend the mask, or add the class"
                 f"{_lossy(mask)}"
             )
         return UserError(
-            f"{path}: grey {_examples(samples[by_color[samples] != _UNKNOWN])} is a class's colour (data.colors), but "
+            f"{path}: grey {_examples(samples[by_color[samples] != UNKNOWN])} is a class's colour (data.colors), but "
             f"{_examples(strange)} only a label id; save masks of colours as RGB, or, if all masks hold ids, leave "
             "data.colors out"
         )

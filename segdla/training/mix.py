@@ -9,6 +9,8 @@ from segdla.data.loader import Batch
 from segdla.machine import distributed
 from segdla.training.state import Plan
 
+_TAG = 1  # tells the seeds from those of ``seed_step``: a sequence that ends with zeros is that without them
+
 
 class Mix:
     """Mix each image of a batch with the one before it, by one way and in one proportion for the batch.
@@ -40,6 +42,6 @@ def mixed(batches: Iterable[Batch], mix: Mix, plan: Plan, first_step: int) -> It
     """Mix the batches of a run from a step on, each by random numbers of (seed, step, part, process) alone."""
     for number, batch in enumerate(batches, start=first_step * plan.accumulate):
         step, part = divmod(number, plan.accumulate)
-        key = np.random.SeedSequence((plan.seed, step, distributed.rank(), part))
-        torch.manual_seed(key.generate_state(1)[0])  # ``seed_step`` has its own
+        key = np.random.SeedSequence((plan.seed, step, distributed.rank(), part, _TAG))
+        torch.manual_seed(key.generate_state(1)[0])
         yield mix(batch, plan.device)

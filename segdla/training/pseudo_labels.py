@@ -19,7 +19,7 @@ class PseudoLabelled(Objective):
 
     The average sees the crop (the weak view) and gives its logits, ``answer``; what is less probable than
     ``confidence`` is ignored. The network then sees the strong view: other colours, and a rectangle of another image
-    of the part, whose labels come with it (Sohn et al., FixMatch, NeurIPS 2020; French et al., BMVC 2020).
+    of the part. That image's labels come with it (Sohn et al., FixMatch, NeurIPS 2020; French et al., BMVC 2020).
 
     ``change`` is the largest relative change of brightness, contrast and saturation, to either side, and ``grey`` the
     share of views without colour. Labelled images stay as they are. All numbers are drawn on the device, so that

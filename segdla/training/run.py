@@ -36,7 +36,13 @@ from segdla.training.budget.from_config import with_batch_size, with_length
 from segdla.training.budget.time_budget import UNKNOWN, with_new_length
 from segdla.training.cuda_graph import Recorded
 from segdla.training.loggers import require_installed
-from segdla.training.own.from_config import advise_weights, build_objective, open_data, open_network
+from segdla.training.own.from_config import (
+    advise_weights,
+    build_objective,
+    open_data,
+    open_network,
+    require_fitting_loss,
+)
 from segdla.training.own.parts import Data, Loss, Own
 from segdla.training.relaunch import Launch, interrupted, same_parts
 from segdla.training.run_folder import CONFIG, Run, begun, continued, new_folder, occupied
@@ -159,6 +165,7 @@ def started(config: Config) -> Iterator[Machine]:
 
 def open_setup(config: Config, own: Own, machine: Machine, folder: Path, *, resumes: bool) -> Setup:
     """Open data, network and training state, in this order."""
+    require_fitting_loss(config, own)
     data = open_data(config, own)
     transform = training_transform(config, data.training.classes.num_values)
     config = distributed.on_main(lambda: completed(config, is_new=not resumes))

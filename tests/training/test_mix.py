@@ -1,5 +1,7 @@
 """Images of a batch that are mixed with each other, with their labels."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from segdla.data.source import NO_LABEL
 from segdla.training.losses import Objective, cross_entropy
 from segdla.training.mix import Mix, mixed
 from segdla.training.state import Plan
+from segdla.training.step import seed_step
 
 PLAN = Plan(run=None, device=CPU, num_steps=9, steps_per_epoch=3, accumulate=2)
 
@@ -47,6 +50,14 @@ def test_a_batch_is_mixed_alike_wherever_a_run_begins():
     for one, other in zip(whole[2:], resumed, strict=True):
         assert torch.equal(one.images, other.images) and torch.equal(one.targets, other.targets)
     assert len({tuple(one.targets.flatten().tolist()) for one in whole}) == 6
+
+
+def test_no_mixture_has_the_seed_of_a_step_s_dropout(monkeypatch):
+    seeds, training = [], SimpleNamespace(step=5)
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: seeds.append(int(seed)))
+    seed_step(training, PLAN)
+    next(mixed([batch(1, 2, 3)], lambda one, _: one, PLAN, 5))
+    assert len(set(seeds)) == 2
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

@@ -102,6 +102,14 @@ def test_an_image_that_cannot_be_read_is_answered_or_left_out(tree, tmp_path, ca
     assert "left out: " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("key", ["mixup", "cutmix"])
+def test_a_loss_of_class_ids_is_not_mixed(tree, tmp_path, key):
+    with pytest.raises(
+        segdla.UserError, match=rf"data\.augment\.{key} 0\.5 mixes labels, and loss= takes class ids; set"
+    ):
+        segdla.train(config(tree, augment={key: 0.5}), runs=tmp_path, loss=lambda logits, targets: logits.sum())
+
+
 def test_what_is_for_masks_is_refused(tree):
     for section, values_of, message in (
         ("loss", {"dice": 1}, r"loss\.dice is of masks; whole images have cross_entropy alone"),

@@ -13,7 +13,7 @@ from segdla.data.annotations.label_export import Entry
 from segdla.data.annotations.rasterize import draw, unite
 from segdla.data.annotations.shapes import Shape
 from segdla.data.images import decode_image, decoded_size
-from segdla.data.labels import IGNORE_INDEX, UNLABELLED
+from segdla.data.labels import IGNORE_INDEX, UNKNOWN, UNLABELLED
 from segdla.data.pair_source import unique_names
 from segdla.data.source import (
     Classes,
@@ -26,8 +26,6 @@ from segdla.data.source import (
 from segdla.data.wide_samples import SampleRange
 from segdla.errors import UserError, quoted
 from segdla.machine.remote.storage_errors import StorageError
-
-_UNKNOWN = 254
 
 
 class Item(NamedTuple):
@@ -70,10 +68,10 @@ class AnnotationSource(Source):
         self.problems = list(problems)
         self.sample_range = sample_range
         self.names = unique_names([item.path for item in self.items])
-        self.table = np.full(256, _UNKNOWN, np.uint8)
+        self.table = np.full(256, UNKNOWN, np.uint8)
         self.table[IGNORE_INDEX] = IGNORE_INDEX
         self.table[UNLABELLED] = rules.rest
-        self.table[: len(rules.ground)] = [rules.ids.get(label, _UNKNOWN) for label in rules.ground]
+        self.table[: len(rules.ground)] = [rules.ids.get(label, UNKNOWN) for label in rules.ground]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -140,8 +138,8 @@ class AnnotationSource(Source):
             ground = np.full(size, self.rules.rest, np.uint8) if drawing.ground is None else self.table[drawing.ground]
             _require_size(item, (ground.shape[0], ground.shape[1]), size)
             strange = sorted({shape.label for shape in drawing.shapes} - self.rules.ids.keys())
-            if drawing.ground is not None and (ground == _UNKNOWN).any():
-                values = np.unique(drawing.ground[ground == _UNKNOWN]).tolist()
+            if drawing.ground is not None and (ground == UNKNOWN).any():
+                values = np.unique(drawing.ground[ground == UNKNOWN]).tolist()
                 strange += [self.rules.ground[i] if i < len(self.rules.ground) else f"id {i}" for i in values]
             if strange:
                 raise UnknownLabelsError(

@@ -2,12 +2,13 @@
 
 from torch.optim.swa_utils import AveragedModel
 
-from segdla.config import Config, MasksConfig
+from segdla.config import Config, MasksConfig, WholeImagesConfig
 from segdla.data.from_config import open_split
 from segdla.data.labels import IGNORE_INDEX, UNLABELLED
 from segdla.data.source import Source
 from segdla.data.unlabelled_images import WithUnlabelled, unlabelled_images
 from segdla.doctor.quick_check import quick_check
+from segdla.errors import UserError
 from segdla.inference.from_config import head_of, num_logits
 from segdla.machine import distributed
 from segdla.machine.device import in_precision
@@ -55,6 +56,18 @@ def advise_weights(config: Config, own: Own) -> None:
     at_random = own.model is None and not config.model.weights
     if at_random and distributed.is_main() and (advice := about_weights(config.model)):
         say(advice)
+
+
+def require_fitting_loss(config: Config, own: Own) -> None:
+    """Raise UserError if a caller's own loss, which is of class ids, would be given the shares of mixed labels."""
+    if own.loss is None or not isinstance(config.data, WholeImagesConfig):
+        return
+    for key in ("mixup", "cutmix"):
+        if value := getattr(config.data.augment, key):
+            raise UserError(
+                f"data.augment.{key} {value:g} mixes labels, and loss= takes class ids; set data.augment.{key}=0, or "
+                "leave out loss="
+            )
 
 
 def open_network(config: Config, own: Own, data: Data) -> DLASeg:

@@ -86,6 +86,8 @@ def test_what_lacks_is_answered(places, tmp_path):
         segdla.train(config(places, images=str(tmp_path / "one")), runs=tmp_path)
     with pytest.raises(segdla.UserError, match=r"data\.dataset images has no labels: set train\.teacher"):
         parse({"data": {"dataset": "images", "images": "x"}})
+    with pytest.raises(segdla.UserError, match=r"augment\.mixup 1 mixes labels, which images have none of; leave"):
+        config(places, augment={"mixup": 1})
     with pytest.raises(segdla.UserError, match=r"^train\.teacher: no run or checkpoint at nowhere"):
         segdla.train(config((places[0], "nowhere")), runs=tmp_path)
 

@@ -115,6 +115,15 @@ def test_unlabelled_images_need_a_teacher_or_an_average():
         parse({"data": {"dataset": "scenes", "unlabelled": "more"}})
 
 
+@pytest.mark.parametrize(
+    ("data", "train", "why"),
+    [({}, {}, "there are none"), ({"unlabelled": "more"}, {"teacher": "x"}, r"train\.teacher needs none")],
+)
+def test_a_confidence_that_does_nothing_is_refused(data, train, why):
+    with pytest.raises(UserError, match=rf"data\.confidence 0\.8 is of labels that .*, and {why}; leave it out"):
+        parse({"data": {"dataset": "scenes", "confidence": 0.8, **data}, "train": train})
+
+
 class Halves(Source):
     """Images that are dark on the left and light on the right."""
 
