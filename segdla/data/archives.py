@@ -18,7 +18,8 @@ from pathlib import Path
 
 from segdla.errors import UserError, one_line
 from segdla.machine.remote.remote_path import RemotePath
-from segdla.machine.remote.urls import is_listable
+from segdla.machine.remote.storage_errors import StorageError
+from segdla.machine.remote.urls import is_in_bucket
 
 LARGEST = 1 << 32  # bytes of a file in an archive
 _MOST_GROWTH, _ANY_GROWTH = 100, 1 << 25  # labels and pictures grow less; below so many bytes nobody minds
@@ -105,15 +106,20 @@ def archive_above(path: Path) -> tuple[Archive, str] | None:
 def _tables_above(path: RemotePath) -> tuple[Archive, str] | None:
     """Return the folder of tables in storage that a path leads into, which is looked for once a process.
 
-    It is not looked for above an object or a folder that is there: pictures are asked for without further requests.
+    It is not looked for above an object or a folder that is there: pictures are asked for without further requests. A
+    bucket's root is not searched, nor what this user may not list.
     """
-    near = [folder for folder in path.parents[:_DEPTH] if is_listable(str(folder))]
+    near = [folder for folder in path.parents[:_DEPTH] if is_in_bucket(str(folder))]
     found = next((folder for folder in near if folder in _tables_in_storage), None)
     if found is None:
         with suppress(FileNotFoundError):
             path.stat()
             return None
-        found = next((folder for folder in near if _tables(folder, 0)), None)
+        for folder in near:
+            with suppress(StorageError):
+                if _tables(folder, 0):
+                    found = folder
+                    break
     if found is None or (archive := _tables(found, 0)) is None:
         return None
     _tables_in_storage.add(found)

@@ -1,13 +1,15 @@
 """Data sets of Hugging Face on disk, as if they were folders of image files: ``train/COLUMN/0000000.png`` and so on.
 
 They are folders of Parquet files, as on the hub, or of Arrow files, as ``save_to_disk`` of ``datasets`` writes them.
-An Arrow file is mapped into memory. Of a Parquet file, the group of rows around an image is read and kept. A table in
-storage comes here whole.
+An Arrow file is mapped into memory. A Parquet file is read by groups of rows, and the last few are kept. A table in
+storage comes here whole, if its schema says that it holds images.
 """
 
+import io
 import json
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +17,14 @@ from typing import Any, NamedTuple
 from segdla.data.archives import Archive
 from segdla.errors import UserError
 from segdla.machine.remote.local_tier import bring_ahead
+from segdla.machine.remote.object_store import read_end
 from segdla.machine.remote.remote_path import RemotePath, local_file
 
 _SHARD = re.compile(r"-\d+-of-\d+(-[0-9a-f]+)?$")  # behind the split's name; older ones end in a hash
 _GROUPS = 4  # of rows that are kept, for images and masks
 _CLASSES = "classes.txt"
+_FOOTER = 1 << 16  # bytes at the end of a Parquet file, which nearly always hold its schema
+_ASKING = 16  # threads that ask a storage for schemas
 
 
 class _Row(NamedTuple):
@@ -41,8 +46,9 @@ class TableArchive(Archive):
         self.names: dict[str, _Row | bytes] = {}
         lengths: dict[str, int] = {}
         folders: dict[str, Path] = {}
-        bring_ahead(str(file) for file in files if isinstance(file, RemotePath))
-        for file in files:
+        with ThreadPoolExecutor(_ASKING) as pool:
+            schemas = [*pool.map(_read_schema, files)]
+        for file, (columns, length, features) in zip(files, schemas, strict=True):
             split = _split(path, file)
             if folders.setdefault(split, file.parent) != file.parent:
                 raise UserError(
@@ -50,7 +56,6 @@ class TableArchive(Archive):
                     "one of these folders"
                 )
             prefix = f"{split}/" if split else ""
-            columns, length, features = _read_schema(file)
             for column in columns:
                 for number in range(length):
                     name = f"{prefix}{column}/{lengths.get(split, 0) + number:07d}.png"
@@ -58,6 +63,11 @@ class TableArchive(Archive):
             lengths[split] = lengths.get(split, 0) + length
             if classes := _class_names(features):
                 self.names[prefix + _CLASSES] = "\n".join(classes).encode()
+        bring_ahead(
+            str(file)
+            for file, (columns, *_) in zip(files, schemas, strict=True)
+            if isinstance(file, RemotePath) and columns
+        )
 
     def read(self, name: str) -> bytes:
         row = self.names[name]
@@ -110,13 +120,13 @@ def _read_schema(file: Path) -> tuple[list[str], int, dict[str, Any]]:
     """Return the columns that hold images, the number of rows, and the features as ``datasets`` notes them."""
     pa = _pyarrow()
     try:
-        here = local_file(file)
         if file.suffix == ".parquet":
             from pyarrow import parquet
 
-            with parquet.ParquetFile(here) as table:
+            with parquet.ParquetFile(_footer(file) if isinstance(file, RemotePath) else file) as table:
                 schema, length = table.schema_arrow, table.metadata.num_rows
         else:
+            here = local_file(file)
             table = _arrow_table(here, here.stat().st_mtime_ns)
             schema, length = table.schema, table.num_rows
         columns = [
@@ -131,6 +141,16 @@ def _read_schema(file: Path) -> tuple[list[str], int, dict[str, Any]]:
     except (KeyError, ValueError, TypeError):
         features = {}
     return columns, length, features if isinstance(features, dict) else {}
+
+
+def _footer(file: RemotePath) -> io.BytesIO:
+    """Read the footer of a Parquet file in storage, which is a Parquet file to whoever asks for its schema alone."""
+    size = file.stat().st_size
+    end = read_end(str(file), size, _FOOTER)
+    length = int.from_bytes(end[-8:-4], "little") + 8
+    if len(end) < length <= size:
+        end = read_end(str(file), size, length)
+    return io.BytesIO(b"PAR1" + end[-length:])
 
 
 def _class_names(features: object) -> list[str]:

@@ -108,6 +108,13 @@ def read_object(url: str) -> bytes:
     return bytes(_answered("read", url, lambda system, path: system.cat_file(path)))
 
 
+def read_end(url: str, size: int, most: int) -> bytes:
+    """Return the last bytes, ``most`` of them, of an object of a size."""
+    start = max(0, size - most)
+    content = bytes(_answered("read", url, lambda system, path: system.cat_file(path, start=start, end=size)))
+    return content[-most:]  # a web server may send the whole
+
+
 def fetch_object(url: str, path: Path) -> None:
     """Write the bytes of an object into a file, in pieces. Raises OSError if the disk is full."""
     _answered("read", url, lambda system, key: system.get_file(key, str(path)))

@@ -35,9 +35,11 @@ def is_url(place: object) -> bool:
     return found is not None and "://" in text[: found.end()] and (found[1] != "hf" or text.startswith(_HUB_DATASETS))
 
 
-def is_listable(url: str) -> bool:
-    """Return whether a URL is of a bucket, a repository of the hub, or of something in one."""
-    return is_url(url) and (protocol_of(url) != "hf" or url.count("/") > _HUB_DATASETS.count("/"))
+def is_in_bucket(url: str) -> bool:
+    """Return whether a URL is of something in a bucket, or of a repository of the hub or something in it."""
+    if url.startswith(_HUB_DATASETS):
+        return url.count("/") > _HUB_DATASETS.count("/")
+    return is_url(url) and "/" in url.partition("://")[2].strip("/")
 
 
 def protocol_of(url: str) -> str:

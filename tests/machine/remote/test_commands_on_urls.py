@@ -10,7 +10,7 @@ from support import write
 
 from segdla.checkpoints.find import find_checkpoint
 from segdla.config import parse, parse_yaml
-from segdla.data.archives import state_file
+from segdla.data.archives import archive_above, is_regular, state_file
 from segdla.data.files_ahead import bring
 from segdla.data.from_config import open_split
 from segdla.data.image_writer import encode_image
@@ -21,6 +21,7 @@ from segdla.errors import UserError
 from segdla.machine.remote import local_tier
 from segdla.machine.remote.object_store import list_folder, read_object, write_object
 from segdla.machine.remote.remote_path import RemotePath, as_path
+from segdla.machine.remote.storage_errors import StorageError
 from segdla.media.inputs import Input, find_inputs
 from segdla.media.outputs import Output
 from segdla.media.run import predict_files
@@ -115,24 +116,63 @@ def test_an_archive_is_brought_here_and_opened(kind):
     assert str(source.image_path(0)) == f"memory://packed/set.{kind}/images/a.png"
 
 
-def test_tables_are_brought_here_and_opened(store):
+def write_table(url, columns):
     pa = pytest.importorskip("pyarrow", reason="the extra arrow is not installed")
     from pyarrow import parquet
+
+    file = io.BytesIO()
+    parquet.write_table(pa.table(columns), file)
+    write_object(url, file.getvalue())
+
+
+def write_tables(folder):
+    """Two images and their masks, in two tables."""
+    pa = pytest.importorskip("pyarrow", reason="the extra arrow is not installed")
 
     def column(content):
         return pa.array([{"bytes": content, "path": None}], pa.struct({"bytes": pa.binary(), "path": pa.string()}))
 
     for number, image in enumerate((IMAGE, 255 - IMAGE)):
-        file = io.BytesIO()
         rows = {"image": column(encode_image(image)), "label": column(encode_image(MASK))}
-        parquet.write_table(pa.table(rows), file)
-        write_object(f"memory://tables/data/train-{number:05}-of-00002.parquet", file.getvalue())
-    source = open_split(folder_config("memory://tables", "train/image", "train/label"), "train")
+        write_table(f"{folder}/data/train-{number:05}-of-00002.parquet", rows)
+
+
+@pytest.mark.parametrize("footer", [1 << 16, 16])  # the second one is too short at first
+def test_tables_are_brought_here_and_opened(store, monkeypatch, footer):
+    monkeypatch.setattr("segdla.data.table_archive._FOOTER", footer)
+    folder = f"memory://bucket/tables-{footer}"
+    write_tables(folder)
+    source = open_split(folder_config(folder, "train/image", "train/label"), "train")
     assert [source.name(i) for i in range(len(source))] == ["0000000", "0000001"]
     assert (source.read(1)[0] == 255 - IMAGE).all() and (source.read(0)[1] == MASK).all()
-    assert state_file(source.image_path(1)) == RemotePath("memory://tables/data/train-00001-of-00002.parquet")
+    assert state_file(source.image_path(1)) == RemotePath(f"{folder}/data/train-00001-of-00002.parquet")
     bring(source, range(2))  # no picture in a table is asked for by itself
     assert not local_tier._coming
+
+
+def test_tables_without_images_are_not_brought_here(tmp_path):
+    write_table("memory://bucket/numbers/data/sales.parquet", {"x": [1, 2]})
+    with pytest.raises(UserError, match="no directory memory://bucket/numbers/images; check the path"):
+        open_split(folder_config("memory://bucket/numbers"), "train")
+    assert not local_tier._coming and not [*tmp_path.rglob("*.parquet")]
+
+
+def test_a_missing_file_is_only_missing_whatever_is_above_it(monkeypatch):
+    """Neither are the bucket's other tables asked for, nor does a user need the right to list more than was named."""
+    write_tables("memory://private")
+    listed = []
+
+    def list_mine(url):
+        listed.append(url)
+        if not url.startswith("memory://private/team/mine"):
+            raise StorageError(f"cannot list {url}: access denied")
+        return list_folder(url)
+
+    monkeypatch.setattr("segdla.machine.remote.remote_path.list_folder", list_mine)
+    monkeypatch.setattr("segdla.machine.remote.object_store.list_folder", list_mine)
+    path = RemotePath("memory://private/team/mine/a.png")
+    assert archive_above(path) is None and not is_regular(path)
+    assert "memory://private/team" in listed and "memory://private" not in listed
 
 
 def test_a_public_set_is_read_by_its_own_names():
