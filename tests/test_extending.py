@@ -167,6 +167,6 @@ def test_an_exported_format(config, tmp_path, monkeypatch):
     run = segdla.train(config, runs=tmp_path)
     monkeypatch.setitem(FORMATS, "plain", PLAIN)  # the one line: FORMATS["plain"] = PLAIN
     export = segdla.load(run, "cpu").export(tmp_path / "network.plain")
-    assert export.path.is_file() and export.mean_iou is not None and export.mean_iou[0] == export.mean_iou[1]
+    assert export.path.is_file() and export.scores is not None and export.scores[0] == export.scores[1]
     image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
     assert segdla.load(export.path, "cpu").predict(image).shape == (32, 48)

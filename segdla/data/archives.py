@@ -104,26 +104,19 @@ def archive_above(path: Path) -> tuple[Archive, str] | None:
 
 
 def _tables_above(path: RemotePath) -> tuple[Archive, str] | None:
-    """Return the folder of tables in storage that a path leads into, which is looked for once a process.
-
-    It is not looked for above an object or a folder that is there: pictures are asked for without further requests. A
-    bucket's root is not searched, nor what this user may not list.
-    """
+    """Return the folder of tables above a missing path in storage; none in a bucket's root, or that can't be listed."""
     near = [folder for folder in path.parents[:_DEPTH] if is_in_bucket(str(folder))]
-    found = next((folder for folder in near if folder in _tables_in_storage), None)
-    if found is None:
+    known = [folder for folder in near if folder in _tables_in_storage]
+    if not known:
         with suppress(FileNotFoundError):
             path.stat()
             return None
-        for folder in near:
-            with suppress(StorageError):
-                if _tables(folder, 0):
-                    found = folder
-                    break
-    if found is None or (archive := _tables(found, 0)) is None:
-        return None
-    _tables_in_storage.add(found)
-    return archive, path.relative_to(found).as_posix()
+    for folder in known or near:
+        with suppress(StorageError):
+            if archive := _tables(folder, 0):
+                _tables_in_storage.add(folder)
+                return archive, path.relative_to(folder).as_posix()
+    return None
 
 
 def is_packed(path: RemotePath) -> bool:

@@ -1,7 +1,8 @@
 """The formats by name: write a network in one, and open a file of one."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,9 @@ class ExportFormat(Protocol):
 
     def write(self, graph: Graph, card: str, path: Path, calibration: Iterable[np.ndarray] | None, /) -> None:
         """Write a network with its card, in int8 if there is calibration. Raises UserError if packages are missing."""
+
+    def read_card(self, path: Path, /) -> str:
+        """Return the card, without readying the network. May raise anything."""
 
     def read(self, path: Path, device: torch.device, /) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:
         """Return a function from images to logits, the card, and the device that computes. May raise anything."""
@@ -80,15 +84,31 @@ def open_file(path: Path, device: torch.device) -> Exported:
 
     Raises UserError if segdla has not exported it.
     """
-    module = next(module for module in FORMATS.values() if path.suffix == module.SUFFIX)
-    try:
-        logits_of, text, computes_on = module.read(path, device)
+    with _answering(path):
+        logits_of, text, computes_on = _format_of(path).read(path, device)
         values = json.loads(text)
         card, arithmetic, stride = Card.from_json(text), values.get("arithmetic", ""), values["stride"]
         size = tuple(values["size"]) if "size" in values else None
         if size is not None:
             logits_of = _padding(logits_of, size)
         return Exported(logits_of, stride, values["precision"], card, computes_on, arithmetic, size)
+
+
+def read_card_of(path: Path) -> Card:
+    """Return the card of an exported file, which is quick. Raises UserError if segdla has not exported it."""
+    with _answering(path):
+        return Card.from_json(_format_of(path).read_card(path))
+
+
+def _format_of(path: Path) -> ExportFormat:
+    return next(module for module in FORMATS.values() if path.suffix == module.SUFFIX)
+
+
+@contextmanager
+def _answering(path: Path) -> Iterator[None]:
+    """Turn a runtime's errors into a UserError."""
+    try:
+        yield
     except (ImportError, UserError):
         raise
     except Exception as error:  # each runtime has errors of its own for a file that is cut short or foreign

@@ -121,13 +121,18 @@ def _constants_kept() -> Iterator[None]:
         fingerprint.from_tensor = original
 
 
+def read_card(path: Path) -> str:
+    """Return the card."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(_CARD).decode()
+
+
 def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:
     """Return a function from images to logits, the card, and the CPU, the one device that computes."""
     with needing("litert"):
         from ai_edge_litert.interpreter import Interpreter
 
-    with zipfile.ZipFile(path) as archive:
-        card = archive.read(_CARD).decode()
+    card = read_card(path)
     content, threads = path.read_bytes(), torch.get_num_threads()
     local = threading.local()  # an interpreter computes for one thread at a time
 

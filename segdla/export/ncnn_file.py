@@ -68,24 +68,29 @@ def write(graph: Graph, card: str, path: Path, calibration: Iterable[np.ndarray]
             archive.writestr(_CARD, json.dumps({**json.loads(card), "divisor": divisor}))
 
 
+def read_card(path: Path) -> str:
+    """Return the card."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(_CARD).decode()
+
+
 def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:
     """Return a function from images to logits, the card, and the CPU, the one device that computes."""
     with needing("ncnn"):
         import ncnn
 
-    with zipfile.ZipFile(path) as archive:
-        card = archive.read(_CARD).decode()
-        divisor = json.loads(card)["divisor"]
-        with tempfile.TemporaryDirectory() as folder:
-            names = [archive.extract(name, folder) for name in (_PARAM, _WEIGHTS)]
-            net = ncnn.Net()
-            net.opt.num_threads = torch.get_num_threads()
-            net.opt.use_vulkan_compute = False
-            for half in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed"):
-                if hasattr(net.opt, f"use_{half}"):
-                    setattr(net.opt, f"use_{half}", False)
-            if net.load_param(names[0]) or net.load_model(names[1]):
-                raise ValueError("NCNN can't load it: it lacks an operator, or the file is damaged")
+    card = read_card(path)
+    divisor = json.loads(card)["divisor"]
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+        names = [archive.extract(name, folder) for name in (_PARAM, _WEIGHTS)]
+        net = ncnn.Net()
+        net.opt.num_threads = torch.get_num_threads()
+        net.opt.use_vulkan_compute = False
+        for half in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed"):
+            if hasattr(net.opt, f"use_{half}"):
+                setattr(net.opt, f"use_{half}", False)
+        if net.load_param(names[0]) or net.load_model(names[1]):
+            raise ValueError("NCNN can't load it: it lacks an operator, or the file is damaged")
 
     def one(image: np.ndarray) -> Tensor:
         with net.create_extractor() as extractor:

@@ -80,6 +80,23 @@ def quantized(model: Any, calibration: Iterable[np.ndarray]) -> Any:
         return onnx.load(small)
 
 
+def read_card(path: Path) -> str:
+    """Return the card. Raises UserError if there is none."""
+    with needing("onnx"):
+        import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it computes nothing
+    return _card_of(path, onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"]))
+
+
+def _card_of(path: Path, session: Any) -> str:
+    card = session.get_modelmeta().custom_metadata_map.get(_CARD)
+    if card is None:
+        raise UserError(f"{path} was not written by segdla; export a run or checkpoint (segdla export RUN)")
+    return str(card)
+
+
 def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:
     """Return a function from images to logits, the card, and the device that computes."""
     with needing("onnx"):
@@ -92,9 +109,7 @@ def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers)
-    card = session.get_modelmeta().custom_metadata_map.get(_CARD)
-    if card is None:
-        raise UserError(f"{path} was not written by segdla; export a run or checkpoint (segdla export RUN)")
+    card = _card_of(path, session)
     options_of_run = onnxruntime.RunOptions()
     options_of_run.only_execute_path_to_fetches = True
 

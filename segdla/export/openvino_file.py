@@ -48,8 +48,13 @@ def _converted(openvino: Any, source: Path) -> Any:
         raise UserError(f"OpenVINO has no {lacking[1]} from ONNX; choose --format onnx or torch") from error
 
 
-def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:
-    """Return a function from images to logits, the card, and the CPU, the one device that computes."""
+def read_card(path: Path) -> str:
+    """Return the card. Raises UserError if there is none."""
+    return _read(path)[2]
+
+
+def _read(path: Path) -> tuple[Any, Any, str]:
+    """Return the runtime, the model, which is not compiled, and the card."""
     with needing("openvino"):
         import openvino
 
@@ -59,7 +64,12 @@ def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], 
     model = core.read_model(path)
     if not model.has_rt_info(_CARD):
         raise UserError(f"{path} was not written by segdla; export a run or checkpoint (segdla export RUN)")
-    card = model.get_rt_info(_CARD).astype(str)
+    return core, model, model.get_rt_info(_CARD).astype(str)
+
+
+def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:
+    """Return a function from images to logits, the card, and the CPU, the one device that computes."""
+    core, model, card = _read(path)
     for result in model.get_results():
         if "prediction" in result.get_output_tensor(0).names:
             model.remove_result(result)  # our own commands use the logits

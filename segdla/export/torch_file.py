@@ -29,15 +29,22 @@ def write(graph: Graph, card: str, path: Path, calibration: Iterable[np.ndarray]
     torch.export.save(traced(graph), path, extra_files={_CARD: card})
 
 
+def read_card(path: Path) -> str:
+    """Return the card. Raises UserError if there is none."""
+    with zipfile.ZipFile(path) as archive:
+        name = next((name for name in archive.namelist() if name.endswith(f"/extra/{_CARD}")), None)
+        if name is None:
+            raise UserError(f"{path} was not written by segdla; export a run or checkpoint (segdla export RUN)")
+        return archive.read(name).decode()
+
+
 def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], str, torch.device]:
     """Return a function from images to logits, the card, and the device. Raises UserError if the file holds code."""
     refuse_code(path)
     if _has_deformable(path):
         require_deformable()
-    files = {_CARD: ""}
-    program = torch.export.load(path, extra_files=files)
-    if not files[_CARD]:
-        raise UserError(f"{path} was not written by segdla; export a run or checkpoint (segdla export RUN)")
+    card = read_card(path)
+    program = torch.export.load(path)
     if device.type != "cpu":
         program = move_to_device_pass(program, device)
     # Guards may be of memory layouts alone, as ConvNeXt's on the batch; that the file computes the same was checked as
@@ -47,7 +54,7 @@ def read(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], 
     def logits(images: Tensor) -> Tensor:
         return module(images)[0]
 
-    return logits, files[_CARD], device
+    return logits, card, device
 
 
 def refuse_code(path: Path) -> None:

@@ -30,7 +30,7 @@ from segdla.models.dlaseg import DLASeg
 from segdla.models.fold import folded, for_prediction
 from segdla.models.from_config import build_network
 from segdla.models.macs import count_macs
-from segdla.trained.open import open_trained
+from segdla.trained.open import Size, open_trained
 
 _NUM_CLASSES = 19  # Cityscapes', for a config whose data set is not here
 _SIZE = (512, 1024)
@@ -83,7 +83,7 @@ class Subject(NamedTuple):
 
 
 class _Bench(NamedTuple):
-    """What measures and scores every backend of one network alike."""
+    """One way to measure and score, for all backends of a network."""
 
     work: Work
     config: Config
@@ -91,15 +91,16 @@ class _Bench(NamedTuple):
     images: Source | None
 
     def measure(
-        self, name: str, logits_of: LogitsOf, stride: int, device: torch.device, only: tuple[int, int] | None = None
+        self, name: str, logits_of: LogitsOf, stride: int, device: torch.device, only_size: Size = None
     ) -> Measurement:
-        """Measure a backend from images to class ids, and score it; ``only`` is the size that it is for, if it has one.
+        """Measure a backend from images to class ids, and score it; ``only_size`` is the one that it is for, if any.
 
         Raises UserError if memory runs out.
         """
-        size, batch = self.work.size or only or _SIZE, self.work.batch
-        if only is not None and size != only:
-            raise UserError(f"the file is for images of {only[0]}x{only[1]}, not of {size[0]}x{size[1]} (--size)")
+        size, batch = self.work.size or only_size or _SIZE, self.work.batch
+        if only_size is not None and size != only_size:
+            height, width = only_size
+            raise UserError(f"the file is for images of {height}x{width}, not of {size[0]}x{size[1]} (--size)")
         remedy = f"lower batch (--batch, now {batch}) or size (--size, now {size[0]}x{size[1]})"
         with torch.inference_mode(), answering_out_of_memory(device, remedy):
             images = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8, device=device)
@@ -108,7 +109,7 @@ class _Bench(NamedTuple):
         mean_iou = None
         if self.images is not None:
             head = head_of(self.config, self.card.classes, self.card.thresholds)
-            mean_iou = scorer_on(self.images, self.config, head, only, device).score(logits_of, stride)
+            mean_iou = scorer_on(self.images, self.config, head, only_size, device).score(logits_of, stride)
         return Measurement(name, device, size, speed, mean_iou)
 
 
@@ -162,7 +163,7 @@ def measure_file(path: Path, overrides: Mapping[str, Any], device: torch.device,
     trained = open_trained(path, device, overrides=overrides, whole_images=True)
     bench = _Bench(work, trained.config, trained.card, work.images(trained.config, trained.classes))
     name = f"{path.suffix} {trained.machine.precision}"
-    return bench.measure(name, trained.logits_of, trained.stride, trained.device, trained.only)
+    return bench.measure(name, trained.logits_of, trained.stride, trained.device, trained.only_size)
 
 
 def measure_backends(
@@ -180,13 +181,13 @@ def measure_backends(
     bench = _Bench(work, config, card, work.images(config, card.classes))
     with tempfile.TemporaryDirectory() as folder:
         for kind in [backend for backend in chosen if backend in FORMATS]:  # first, as the rest changes the network
-            only = size if pools or FORMATS[kind].ONE_SIZE else None
+            only_size = size if pools or FORMATS[kind].ONE_SIZE else None
             for precision in ("fp32", "int8") if int8 and FORMATS[kind].INT8 else ("fp32",):
                 path = Path(folder) / f"{precision}{FORMATS[kind].SUFFIX}"
                 calibration = calibration_images(config) if precision == "int8" else None
-                write_file(network, card, path, kind, calibration, head=head, size=only)
+                write_file(network, card, path, kind, calibration, head=head, size=only_size)
                 exported = open_file(path, device)
-                yield bench.measure(f"{kind} {precision}", exported.logits_of, stride, exported.device, only)
+                yield bench.measure(f"{kind} {precision}", exported.logits_of, stride, exported.device, only_size)
     precision = start(device, config.train.precision).precision
     network = network.to(device).to(memory_format=torch.channels_last)
     if "compiled" in chosen:

@@ -54,11 +54,15 @@ class FileJob:
     def __post_init__(self) -> None:
         camera = next((word for word in self.inputs if Input(word, "").camera is not None), None)
         if camera:
-            raise UserError(f"--manifest and --dry-run are for files; predict {camera} without them")
+            raise UserError(
+                f"{camera} has no end, and a job is of files; record it first (segdla predict {camera}), then name the "
+                "video"
+            )
         for kind in self.kinds:
             if kind not in KINDS:
                 raise UserError(
-                    f"--manifest is for pictures ({', '.join(KINDS)}); make {kind} of ids, by segdla convert"
+                    f"{kind} is none of the pictures that a job makes ({', '.join(KINDS)}); make it of ids, by segdla "
+                    "convert"
                 )
         if self.manifest.endswith(".parquet") and find_spec("pyarrow") is None:
             raise UserError(f"{self.manifest} needs pyarrow: pip install 'segdla[arrow]', or name it NAME.jsonl")

@@ -15,7 +15,7 @@ from segdla.checkpoints.from_config import restored
 from segdla.config import Config, parse
 from segdla.data.source import Classes
 from segdla.errors import UserError
-from segdla.export.formats import is_exported, open_file
+from segdla.export.formats import is_exported, open_file, read_card_of
 from segdla.inference.from_config import Predictor, head_of
 from segdla.inference.head import Head
 from segdla.inference.predictors import LogitsOf
@@ -35,7 +35,7 @@ class TrainedNetwork:
     ``logits_of`` takes images (B,3,H,W), RGB in 0..255, on ``device``, and gives float32 logits (B,C,h,w) at ``stride``
     of the images padded at the bottom and the right. ``model`` is the network behind it; None if a runtime computes.
     ``overrides`` were applied to the config; ``own_model`` is the network that the caller handed in, untouched.
-    ``only`` is the (height, width) of images that a file is for; None if it takes any.
+    ``only_size`` is the (height, width) of images that a file is for; None if it takes any.
     """
 
     logits_of: LogitsOf
@@ -47,7 +47,7 @@ class TrainedNetwork:
     overrides: Mapping[str, Any]
     model: DLASeg | None = None
     own_model: DLASeg | None = None
-    only: Size = None
+    only_size: Size = None
 
     def __post_init__(self) -> None:
         if self.config.eval.temperature == "fitted" and self.card.temperature is None:
@@ -133,7 +133,7 @@ def labels_whole_images(
 ) -> bool:
     """Return whether a checkpoint, or the default one, labels whole images. Raises UserError if there is none."""
     path = find_checkpoint(checkpoint, runs, for_photographs=for_photographs).path
-    card = open_file(path, torch.device("cpu")).card if is_exported(path) else read_card(path)
+    card = read_card_of(path) if is_exported(path) else read_card(path)
     return card.classes.whole_images
 
 
@@ -147,7 +147,8 @@ def _open_exported(
     config = parse(exported.card.config, overrides, source=str(path))
     if exported.card.classes.whole_images:
         if config.data.crop != exported.size:
-            height, width = exported.size or (0, 0)
+            assert exported.size is not None, "a file for whole images is for one size"
+            height, width = exported.size
             raise UserError(f"{path} sees images of {height}x{width}, as it was exported; leave data.crop out")
     elif exported.size is not None:
         config = _by_windows(config, exported.size, path, overrides)
@@ -160,7 +161,7 @@ def _open_exported(
     start(exported.device, "fp32")  # for what the file does not compute
     machine = Machine(exported.device, exported.precision, exported.precision)
     computes = exported.logits_of, exported.stride
-    return TrainedNetwork(*computes, config, exported.card, origin, machine, overrides, only=exported.size)
+    return TrainedNetwork(*computes, config, exported.card, origin, machine, overrides, only_size=exported.size)
 
 
 def _by_windows(config: Config, size: tuple[int, int], path: Path, overrides: Mapping[str, Any]) -> Config:

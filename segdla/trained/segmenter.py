@@ -1,7 +1,7 @@
 """A trained network as one object: images in, and class ids, probabilities or colours out."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -166,8 +166,8 @@ class Segmenter:
     def __reduce__(self) -> tuple[Any, ...]:
         # Runtimes and compiled functions can't be pickled, so the copy opens the file again.
         trained = self.trained
-        opened = trained.path.absolute(), str(trained.device), Path("runs"), trained.overrides
-        return _reopened, (opened, trained.own_model, self.scales, self.flip)
+        opened = trained.path.absolute(), str(trained.device), trained.overrides, trained.own_model
+        return _reopened, (*opened, self.scales, self.flip)
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -240,8 +240,10 @@ def load(
     return Segmenter(trained, (1.0,) if multiscale is False else trained.config.eval.scales, flip)
 
 
-def _reopened(opened: tuple[Any, ...], model: DLASeg | None, scales: tuple[float, ...], flip: bool) -> Segmenter:
-    return Segmenter(open_trained(*opened, model=model), scales, flip)
+def _reopened(
+    path: Path, device: str, overrides: Mapping[str, Any], model: DLASeg | None, scales: tuple[float, ...], flip: bool
+) -> Segmenter:
+    return Segmenter(open_trained(path, device, overrides=overrides, model=model), scales, flip)
 
 
 def _are_several(image: object) -> TypeGuard[Iterable[Any]]:

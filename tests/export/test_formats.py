@@ -1,13 +1,15 @@
 import re
 import sys
+from functools import partial
 
 import pytest
 import torch
 from support import ROOT
 
 from segdla.errors import UserError
-from segdla.export.formats import FORMATS, is_exported, open_file, write_file
+from segdla.export.formats import FORMATS, is_exported, open_file, read_card_of, write_file
 from segdla.export.verify import differences, pictures
+from segdla.trained.open import labels_whole_images
 
 CPU = torch.device("cpu")
 ANY_SIZE = [kind for kind, module in FORMATS.items() if not module.ONE_SIZE]
@@ -40,6 +42,13 @@ def test_the_card_travels_along(files, kind, card):
     assert exported.size == ((40, 56) if FORMATS[kind].ONE_SIZE else None)
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_card_is_read_without_readying_the_network(files, kind, card, monkeypatch):
+    monkeypatch.setattr(FORMATS[kind], "read", lambda *_: pytest.fail("it takes seconds"))
+    assert read_card_of(files[kind]) == card
+    assert not labels_whole_images(files[kind])
+
+
 @pytest.mark.parametrize("kind", ["onnx", "openvino", "ncnn"])
 @pytest.mark.skipif(torch.cuda.is_available(), reason="these would compute there")
 def test_where_a_runtime_has_no_other_device_it_says_so(files, kind):
@@ -51,8 +60,9 @@ def test_what_is_cut_short_is_refused(files, kind, tmp_path):
     short = tmp_path / files[kind].name
     short.write_bytes(files[kind].read_bytes()[:300])
     short.with_suffix(".bin").touch()  # of OpenVINO's two
-    with pytest.raises(UserError, match=r"is not a file that segdla exported .*; export the network again"):
-        open_file(short, CPU)
+    for ask in (read_card_of, partial(open_file, device=CPU)):
+        with pytest.raises(UserError, match=r"is not a file that segdla exported .*; export the network again"):
+            ask(short)
 
 
 def test_the_docs_read_the_classes_without_segdla(files, card, monkeypatch):

@@ -241,7 +241,7 @@ def test_the_words_of_a_command_line(tmp_path, monkeypatch):
 
 def test_a_manifest_is_of_files(fails, checkpoint):
     output = fails("predict", "camera:0", "--manifest", "m.jsonl", "--output", "o", "--checkpoint", checkpoint)
-    assert "--manifest and --dry-run are for files; predict camera:0 without them" in output
+    assert "camera:0 has no end, and a job is of files; record it first (segdla predict camera:0)" in output
 
 
 @pytest.mark.parametrize(
