@@ -61,7 +61,7 @@ class FileJob:
         for kind in self.kinds:
             if kind not in KINDS:
                 raise UserError(
-                    f"{kind} is none of the pictures that a job makes ({', '.join(KINDS)}); make it of ids, by segdla "
+                    f"{kind} is none of the pictures that a job makes ({', '.join(KINDS)}); make {kind} of ids, by segdla "
                     "convert"
                 )
         if self.manifest.endswith(".parquet") and find_spec("pyarrow") is None:
