@@ -61,8 +61,8 @@ class FileJob:
         for kind in self.kinds:
             if kind not in KINDS:
                 raise UserError(
-                    f"{kind} is none of the pictures that a job makes ({', '.join(KINDS)}); make {kind} of ids, by segdla "
-                    "convert"
+                    f"{kind} is none of the pictures that a job makes ({', '.join(KINDS)}); make {kind} of "
+                    "ids, by segdla convert"
                 )
         if self.manifest.endswith(".parquet") and find_spec("pyarrow") is None:
             raise UserError(f"{self.manifest} needs pyarrow: pip install 'segdla[arrow]', or name it NAME.jsonl")
