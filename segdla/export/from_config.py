@@ -60,8 +60,8 @@ def export_network(
     Raises UserError if the file exists or is not kept.
     """
     if int8 and not FORMATS[kind].INT8:
-        able = " and ".join(name for name, module in FORMATS.items() if module.INT8)
-        raise UserError(f"int8 is for {able}, not for {kind}")
+        *others, last = (name for name, module in FORMATS.items() if module.INT8)
+        raise UserError(f"int8 is for {', '.join(others)} and {last}, not for {kind}")
     if not max_drop >= 0:
         raise UserError(f"max_drop (--max-drop) is {max_drop}: give a number of points from 0 on")
     require_unused(path, kind)  # before data are opened

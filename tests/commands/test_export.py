@@ -106,7 +106,7 @@ def test_a_file_that_computes_something_else_is_not_kept(run, fails, monkeypatch
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--format", "torch", "--int8"], "int8 is for onnx and openvino, not for torch"),
+        (["--format", "torch", "--int8"], "int8 is for onnx, openvino and litert, not for torch"),
         (["--int8", "--max-drop", "nan"], "max_drop (--max-drop) is nan: give a number of points"),
         (["--output", "model.xml"], r"model.xml must end in .onnx, as files of the format onnx do"),
         (["--output", "taken.onnx"], "taken.onnx exists; name another file (--output)"),

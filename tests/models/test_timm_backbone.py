@@ -17,7 +17,7 @@ from segdla.config import parse
 from segdla.data.source import Classes
 from segdla.errors import UserError
 from segdla.export.formats import open_file, write_file
-from segdla.export.graph import Graph, any_size
+from segdla.export.graph import Graph, traced
 from segdla.export.verify import differences, pictures
 from segdla.models.fold import folded
 from segdla.models.from_config import build_network, completed, create_model
@@ -120,7 +120,7 @@ def test_modules_that_are_called_in_another_order_are_not_folded(networks):
 def test_one_graph_serves_all_sizes(networks, name):
     """The graph is what every format is made from; ONNX's own step takes seconds, and is tested on one family."""
     graph = Graph(networks[name])
-    module = any_size(graph).module(check_guards=False)  # as a file of it is opened
+    module = traced(graph).module(check_guards=False)  # as a file of it is opened
     for image in pictures([(20, 31), (65, 97)]):
         logits, class_ids = module(image)
         expected, expected_ids = graph(image)
