@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -212,22 +213,10 @@ def by_ray(folder: Path, count: int, rounds: int) -> dict[str, float]:
 
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (else what runs beside it comes first)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    import psutil  # Ray brings it along
-
     for index, path in enumerate(sorted((folder / "photos").iterdir())[:count]):
         for name in ("both", f"half-{index % 2}"):
             (folder / name).mkdir(exist_ok=True)
             (folder / name / path.name).symlink_to(path)
-
-    used: dict[tuple[int, float], float] = {}  # processor seconds of processes that live, or have been seen alive
-
-    def processor_seconds() -> float:
-        me = psutil.Process()
-        for process in (me, *me.children(recursive=True)):
-            with suppress(psutil.Error):  # it has ended
-                times = process.cpu_times()
-                used[process.pid, process.create_time()] = times.user + times.system
-        return sum(used.values())
 
     def plain(output: str) -> None:
         workers = [start(folder, f"half-{number}", output) for number in range(2)]
@@ -238,32 +227,53 @@ def by_ray(folder: Path, count: int, rounds: int) -> dict[str, float]:
         network = str(folder / "network.safetensors")
         predict([str(folder / "both")], *places, network, ["ids"], device="cpu", num_cpus=1).materialize()
 
-    seen: dict[str, list[float]] = {}
-
-    def measured(name: str, work: Callable[[str], None], output: str) -> None:
-        began, first, ids = (time.perf_counter(), processor_seconds()), None, folder / output / "ids"
-        with ThreadPoolExecutor(1) as pool:
-            working = pool.submit(work, output)
-            while not working.done():
-                time.sleep(0.05 if first is None else 0.5)  # a look at all processes costs milliseconds
-                now = time.perf_counter(), processor_seconds()
-                first = first or (now if any(ids.glob("*.png")) else None)
-        working.result()
-        end = time.perf_counter(), processor_seconds()
-        assert first is not None
-        assert sum(1 for _ in ids.glob("*.png")) == count
-        for kind, clock in (("seconds", 0), ("processor seconds", 1)):
-            seen.setdefault(f"{name}, {kind}", []).append(end[clock] - began[clock])
-            seen.setdefault(f"{name}, {kind} after the first output", []).append(end[clock] - first[clock])
-
+    clocks, seen = Clocks(), []
     for number in range(rounds):
-        measured("two processes", plain, f"plain-{number}")
-        measured("two actors", actors, f"ray-{number}")
+        for name, work in (("two processes", plain), ("two actors", actors)):
+            output = f"{name.split()[1]}-{number}"
+            durations = timed(partial(work, output), folder / output / "ids", count, clocks)
+            seen.append({f"{name}, {kind}": value for kind, value in durations.items()})
     ray.shutdown()
-    medians = {name: statistics.median(values) for name, values in seen.items()}
-    kinds = [name.partition(", ")[2] for name in medians if name.startswith("two actors")]
-    ratios = {f"ratio, {kind}": medians[f"two processes, {kind}"] / medians[f"two actors, {kind}"] for kind in kinds}
+    medians = {name: statistics.median(one[name] for one in seen if name in one) for one in seen[:2] for name in one}
+    ratios = {
+        f"ratio, {kind}": medians[f"two processes, {kind}"] / medians[f"two actors, {kind}"] for kind in durations
+    }
     return ratios | medians
+
+
+class Clocks:
+    """The wall's clock, and the processor's of this process and all below it, those that have ended too."""
+
+    def __init__(self):
+        self.used: dict[tuple[int, float], float] = {}
+
+    def read(self) -> dict[str, float]:
+        """Return the seconds of both."""
+        import psutil  # Ray brings it along
+
+        me = psutil.Process()
+        for process in (me, *me.children(recursive=True)):
+            with suppress(psutil.Error):  # it has ended
+                times = process.cpu_times()
+                self.used[process.pid, process.create_time()] = times.user + times.system
+        return {"seconds": time.perf_counter(), "processor seconds": sum(self.used.values())}
+
+
+def timed(work: Callable[[], None], ids: Path, count: int, clocks: Clocks) -> dict[str, float]:
+    """Return how long a work takes that writes ``count`` files into a folder: from its start, and from the first."""
+    began, first = clocks.read(), None
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        while not working.done():
+            time.sleep(0.05 if first is None else 0.5)  # a look at all processes costs milliseconds
+            now = clocks.read()
+            first = first or (now if any(ids.glob("*.png")) else None)
+    working.result()
+    end = clocks.read()
+    assert first is not None
+    assert sum(1 for _ in ids.glob("*.png")) == count
+    whole = {kind: end[kind] - began[kind] for kind in end}
+    return whole | {f"{kind} after the first output": end[kind] - first[kind] for kind in end}
 
 
 if __name__ == "__main__":

@@ -198,8 +198,9 @@ def _predict_video(video: VideoReader, entry: Input, predict: Predict, output: O
 def _predict_camera(camera: Camera, entry: Input, predict: Predict, output: Output, tick: Tick) -> int:
     """Predict a camera's frames until a signal asks for an end; return their number.
 
-    Its outputs are kept whatever ends them, and a line says where they are. Raises UserError if there is no such
-    camera, an earlier recording would be overwritten, or the camera ends by itself.
+    The first ten tell the rate. With them predicted, the outputs are kept whatever ends them, and a line says where.
+
+    Raises UserError if there is no such camera, an earlier recording would be overwritten, or the camera ends.
     """
     paths = output.paths(entry).values()
     earlier = next((path for path in paths if path.exists()), None)

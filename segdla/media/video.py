@@ -137,6 +137,7 @@ def _number(value: float) -> float:
 
 
 def for_opencv(path: Path) -> str:
+    """Return a path as OpenCV takes it. Raises UserError if it is no UTF-8."""
     name = str(path.absolute())  # in a:b.mp4, OpenCV would take a for a protocol
     try:
         name.encode()
@@ -146,7 +147,8 @@ def for_opencv(path: Path) -> str:
 
 
 def quiet() -> None:
-    # Errors are answered here. FFmpeg would print messages of its own; it reads this variable when it is first used.
+    """Keep OpenCV and FFmpeg from printing errors, which are answered here."""
+    # FFmpeg reads this variable when it is first used.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     set_log_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel  # OpenCV 4, 5
     set_log_level(_SILENT)

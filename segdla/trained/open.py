@@ -160,8 +160,16 @@ def _open_exported(
         raise UserError(f"{path} is compiled by its own runtime, or not at all; leave compile out")
     start(exported.device, "fp32")  # for what the file does not compute
     machine = Machine(exported.device, exported.precision, exported.precision)
-    computes = exported.logits_of, exported.stride
-    return TrainedNetwork(*computes, config, exported.card, origin, machine, overrides, only_size=exported.size)
+    return TrainedNetwork(
+        exported.logits_of,
+        exported.stride,
+        config,
+        exported.card,
+        origin,
+        machine,
+        overrides,
+        only_size=exported.size,
+    )
 
 
 def _by_windows(config: Config, size: tuple[int, int], path: Path, overrides: Mapping[str, Any]) -> Config:

@@ -166,8 +166,8 @@ class Segmenter:
     def __reduce__(self) -> tuple[Any, ...]:
         # Runtimes and compiled functions can't be pickled, so the copy opens the file again.
         trained = self.trained
-        opened = trained.path.absolute(), str(trained.device), trained.overrides, trained.own_model
-        return _reopened, (*opened, self.scales, self.flip)
+        where = trained.path.absolute(), str(trained.device)
+        return _reopened, (*where, trained.overrides, trained.own_model, self.scales, self.flip)
 
     @cached_property
     def _predictor(self) -> Predictor:
