@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from segdla.models.layers import conv_bn, conv_bn_relu, init_weights
+from segdla.models.layers import GroupedConv, conv_bn, conv_bn_relu, init_weights
 
 Block = Callable[..., nn.Module]
 """Builds a block from its input channels, its output channels and, unless that is 1, its stride."""
@@ -53,7 +53,8 @@ class Bottleneck(nn.Module):
         super().__init__()
         width = out_channels // 2 if groups == 1 else out_channels * groups // 32
         self.conv1, self.bn1 = conv_bn(in_channels, width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, groups=groups, bias=False)
+        convolution = nn.Conv2d if groups == 1 else GroupedConv
+        self.conv2 = convolution(width, width, 3, stride, padding=1, groups=groups, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3, self.bn3 = conv_bn(width, out_channels)
         self.relu = nn.ReLU(inplace=True)

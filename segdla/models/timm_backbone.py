@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from segdla.errors import UserError, one_line, quoted
 from segdla.models.efficientnet_names import with_timm_names
+from segdla.models.layers import GroupedConv, with_grouped
 
 _NEAREST = 3  # names in a message
 
 
-class EvenSameConv(nn.Conv2d):
+class EvenSameConv(GroupedConv):
     """TensorFlow's padding, of maps whose sides are multiples of the stride: it is then the same for all sizes.
 
     timm's ``Conv2dSame`` computes it from the sizes, which keeps torch.export busy for minutes when they are symbols.
@@ -31,7 +32,7 @@ class EvenSameConv(nn.Conv2d):
         ):
             total = max(dilation * (kernel - 1) + 1 - stride, 0)
             pads += total // 2, total - total // 2
-        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return super().forward(F.pad(x, pads))
 
 
 class TimmBackbone(nn.Module):
@@ -47,7 +48,7 @@ class TimmBackbone(nn.Module):
         cfg = published(name)
         self.name = name
         self.mean, self.std = tuple(cfg.mean), tuple(cfg.std)
-        self.body = _features(name)
+        self.body = with_grouped(_features(name))
         for module in self.body.modules():
             if type(module) is library().layers.Conv2dSame:
                 module.__class__ = EvenSameConv

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from segdla.errors import UserError
+from segdla.models.layers import with_grouped
 from segdla.models.timm_backbone import classifier, library, published
 from segdla.models.weights import require_fit
 
@@ -26,7 +27,7 @@ class TimmTrunk(nn.Module):
         super().__init__()
         published(name)
         self.name = name
-        self.trunk: nn.Module = library().create_model(name, num_classes=0)
+        self.trunk: nn.Module = with_grouped(library().create_model(name, num_classes=0))
         self.channels = (int(getattr(self.trunk, "head_hidden_size", None) or self.trunk.num_features),)
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from segdla.errors import UserError, one_line
 from segdla.models.dlaseg import DLASeg
+from segdla.models.layers import with_grouped
 
 
 class Body(nn.Module):
@@ -109,7 +110,8 @@ def build_torchvision(name: str, num_classes: int, mean: Sequence[float], std: S
         remedy = "pip install the torchvision that belongs to your torch, or leave model.network out"
         raise UserError(f"{name}: the package torchvision {reason}; {remedy}") from error
     build = getattr(segmentation, name.removeprefix("torchvision/"))
-    parts = take_apart(build(weights=None, weights_backbone=None, num_classes=num_classes, **settings))
-    network = DLASeg(parts.backbone, parts.decoder, num_classes, mean, std)
-    network.classifier.load_state_dict({"weight": parts.weight, "bias": parts.bias})
-    return network
+    network = with_grouped(build(weights=None, weights_backbone=None, num_classes=num_classes, **settings))
+    parts = take_apart(network)
+    ours = DLASeg(parts.backbone, parts.decoder, num_classes, mean, std)
+    ours.classifier.load_state_dict({"weight": parts.weight, "bias": parts.bias})
+    return ours

@@ -1,13 +1,17 @@
-"""Train what a GPU is still to measure on CamVid: python benchmarks/gpu_plan.py --camvid DIR [--minutes 9.5]
+"""Train a list of networks on CamVid, in pieces: python benchmarks/camvid_plan.py --camvid DIR [--plan cpu]
 
 The trainings are listed by what they tell, the most telling first. Each call goes on where the last one stopped: when
 the minutes are up, the training is asked to end, saves its state, and the next call resumes it. Scores of the test
-images, taken once a training is done, go to results/gpu_plan.json at once; the table is printed at the end of each
-call. All take `train.cuda_graph`. To see that everything runs, without a GPU: --steps 2 --record try.
+images, taken once a training is done, go to results/camvid_plan_PLAN.json at once; the table is printed at the end of
+each call. Minutes in it are the processor's, with start, evaluation and all.
+
+The plan "gpu" is what a GPU is still to measure; to see that everything runs, without one: --steps 2 --record try. The
+plan "cpu" starts from ImageNet's weights, and takes about an hour and a half of one core (OMP_NUM_THREADS=1).
 """
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -33,7 +37,7 @@ class Training(NamedTuple):
     changes: tuple[str, ...] = ()
 
 
-PLAN = {
+GPU_PLAN = {
     "lite0, ImageNet weights": Training(COMPACT, (*LITE0, "model.weights=imagenet")),
     "lite0 from scratch": Training(COMPACT, (*LITE0, "model.weights=null")),
     "DLA-34, training images alone": Training(DLA34, (TRAIN_ALONE,)),
@@ -58,6 +62,24 @@ PLAN = {
         DLA34, ("model.node=attention", "model.backbone_node=concat")
     ),
 }
+
+ON_CPU = (
+    *("model.backbone=timm/tf_efficientnet_lite0", "model.weights=imagenet", "model.output_stride=8", "model.node=sum"),
+    *("train.precision=fp32", "train.lr=0.001", "train.steps=500", "train.warmup_steps=50", "train.ema=0.99"),
+    *("train.eval_every=1000", TRAIN_ALONE),
+)
+COMPACT_ON_CPU, FEW_ON_CPU = "configs/camvid_compact_cpu.yaml", (*ON_CPU, *FEW)
+CPU_PLAN = {
+    "all labels": Training(COMPACT_ON_CPU, ON_CPU),
+    "an eighth labelled": Training(COMPACT_ON_CPU, FEW_ON_CPU),
+    "an eighth labelled, the others by the network of that eighth": Training(
+        COMPACT_ON_CPU, (*FEW_ON_CPU, "data.unlabelled={rest}", "train.teacher={runs}/an_eighth_labelled_0")
+    ),
+    "an eighth labelled, the others by its own average": Training(
+        COMPACT_ON_CPU, (*FEW_ON_CPU, "data.unlabelled={rest}")
+    ),
+}
+PLANS = {"gpu": GPU_PLAN, "cpu": CPU_PLAN}
 
 
 def file_name(name: str, seed: int) -> str:
@@ -100,46 +122,60 @@ def test(run: Path) -> float:
     return float(json.loads((run / "eval_test.json").read_text(encoding="utf-8"))["mean_iou"])
 
 
-def table(scores: dict[str, dict[str, float]]) -> str:
-    lines = ["| training | seeds | test mIoU |", "|---|---|---|"]
-    for name in (name for name in PLAN if scores.get(name)):
-        ious = [100 * iou for iou in scores[name].values()]
-        lines.append(f"| {name} | {len(ious)} | {spread(ious)} |")
+def processor_minutes() -> float:
+    """Return the minutes that the commands run so far have computed."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_utime + used.ru_stime) / 60
+
+
+def table(trainings: dict[str, dict[str, dict[str, float]]]) -> str:
+    lines = ["| training | seeds | test mIoU | minutes of the processor |", "|---|---|---|---|"]
+    for name, seeds in trainings.items():
+        done = [of_seed for of_seed in seeds.values() if "mean_iou" in of_seed]
+        if done:
+            ious, minutes = ([of_seed[key] for of_seed in done] for key in ("mean_iou", "minutes"))
+            lines.append(f"| {name} | {len(done)} | {spread([100 * iou for iou in ious])} | {spread(minutes)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--camvid", type=Path, required=True, help="CamVid as the SegNet authors prepared it")
+    parser.add_argument("--plan", choices=PLANS, default="gpu", help="(default: gpu)")
     parser.add_argument("--minutes", type=float, default=9.5, help="of this call (default: 9.5)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="(default: 0 1)")
-    parser.add_argument(
-        "--only", nargs="+", choices=PLAN, default=list(PLAN), metavar="TRAINING", help="(default: all)"
-    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="(default: 0)")
+    parser.add_argument("--only", nargs="+", metavar="TRAINING", help="names of trainings (default: all of the plan)")
     parser.add_argument("--steps", type=int, help="of each training, in place of its epochs")
-    runs = Path("runs/gpu_plan")
-    parser.add_argument("--runs", type=Path, default=runs, help=f"folder of the trainings (default: {runs})")
-    parser.add_argument("--record", default="gpu_plan", help="name of the file in results/ (default: gpu_plan)")
+    parser.add_argument("--runs", type=Path, help="folder of the trainings (default: runs/camvid_plan_PLAN)")
+    parser.add_argument("--record", help="name of the file in results/ (default: camvid_plan_PLAN)")
     args = parser.parse_args()
 
-    until = time.monotonic() + 60 * args.minutes
+    until, plan = time.monotonic() + 60 * args.minutes, PLANS[args.plan]
+    if unknown := set(args.only or ()) - set(plan):
+        parser.error(f"--only: no such training: {', '.join(unknown)}; choose from: {'; '.join(plan)}")
+    record = args.record or f"camvid_plan_{args.plan}"
+    runs = args.runs or Path("runs") / record
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    path = RESULTS / f"{args.record}.json"
-    scores = json.loads(path.read_text(encoding="utf-8"))["mean_iou"] if path.exists() else {}
-    folders = {"runs": args.runs, "few": args.runs / "camvid_few", "rest": args.runs / "camvid_rest"}
+    path = RESULTS / f"{record}.json"
+    trainings = json.loads(path.read_text(encoding="utf-8"))["trainings"] if path.exists() else {}
+    folders = {"runs": runs, "few": runs / "camvid_few", "rest": runs / "camvid_rest"}
     share_out(args.camvid, folders["few"], folders["rest"])
     length = [f"train.steps={args.steps}", "train.warmup_steps=0", "train.cuda_graph=false"] if args.steps else []
-    for seed, name in ((seed, name) for seed in args.seeds for name in args.only):
-        of_seeds = scores.setdefault(name, {})
-        if str(seed) in of_seeds or time.monotonic() > until:
+    for seed, name in ((seed, name) for seed in args.seeds for name in args.only or plan):
+        of_seed = trainings.setdefault(name, {}).setdefault(str(seed), {"minutes": 0.0})
+        if "mean_iou" in of_seed or time.monotonic() > until:
             continue
-        run = args.runs / file_name(name, seed)
-        changes = [change.format(**folders) for change in PLAN[name].changes]
-        if not train(run, PLAN[name], [f"data.root={args.camvid}", f"train.seed={seed}", *changes, *length], until):
+        run, before = runs / file_name(name, seed), processor_minutes()
+        changes = [change.format(**folders) for change in plan[name].changes]
+        settings = [f"data.root={args.camvid}", f"train.seed={seed}", *changes, *length]
+        is_done = train(run, plan[name], settings, until)
+        of_seed["minutes"] += processor_minutes() - before
+        if is_done:
+            of_seed["mean_iou"] = test(run)
+        write(path.stem, {**machine(device), "trainings": trainings})
+        if not is_done:
             break
-        of_seeds[str(seed)] = test(run)
-        write(path.stem, {**machine(device), "mean_iou": scores})
-    print(table(scores))
+    print(table(trainings))
 
 
 if __name__ == "__main__":
