@@ -74,7 +74,7 @@ class TrainConfig(Section):
     sync_batchnorm: bool = True
     """On several CUDA devices, normalise over the images of all of them."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
-    """Precision to compute in. If the device lacks it, the nearest that it has is used, and printed."""
+    """Precision to compute in. If the device lacks it or is slow in it, the nearest one is used, and printed."""
     channels_last: bool = True
     """Keep the channels of a pixel together in memory."""
     compile: bool = False

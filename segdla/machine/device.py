@@ -13,6 +13,7 @@ from torch import Tensor
 
 from segdla.errors import UserError, one_line, quoted
 from segdla.machine import distributed
+from segdla.machine.processor import has_fast_bf16
 from segdla.machine.terminal import say
 from segdla.machine.threads import processes_here
 
@@ -37,7 +38,7 @@ class Machine:
         return (
             self.precision
             if self.precision == self.wanted
-            else f"{self.precision} ({self.device} has no {self.wanted})"
+            else f"{self.precision} ({self.device} has no fast {self.wanted})"
         )
 
 
@@ -105,16 +106,13 @@ def device_name(device: torch.device) -> str:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Return the precision asked for, or the nearest one that the device computes in.
-
-    On x86, AVX-512 is taken as a sign of bf16: torch doesn't report bf16 for CPUs.
-    """
+    """Return the precision asked for, or the nearest one that the device computes in without emulating it."""
     available = {"fp32"}
     if device.type == "cuda":
         available |= {"fp16"}
         available |= {"bf16"} if torch.cuda.is_bf16_supported(including_emulation=False) else set()
         available |= {"tf32"} if torch.cuda.get_device_capability(device) >= (8, 0) else set()
-    elif device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("AVX512", "SVE256"):
+    elif device.type == "cpu" and has_fast_bf16():
         available |= {"bf16"}
     return next(near for near in _NEAREST[name] if near in available)
 

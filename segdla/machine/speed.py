@@ -2,7 +2,6 @@
 
 import gc
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from segdla.machine.processor import processor_name
 from segdla.version import __version__
 
 _PROCESS = Path("/proc/self")
@@ -55,11 +55,8 @@ def conditions() -> dict[str, object]:
 
     ``load`` is the mean number of processes that computed or waited in the last minute; None if the system doesn't say.
     """
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return {
-        "processor": next(names, platform.processor() or platform.machine()),
+        "processor": processor_name(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),

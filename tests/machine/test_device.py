@@ -88,20 +88,20 @@ def test_starting_on_a_cpu_leaves_the_flags_of_cuda(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "capability", "nearest"),
+    ("wanted", "fast_bf16", "nearest"),
     [
-        ("fp32", "AVX2", "fp32"),
-        ("tf32", "AVX512", "fp32"),
-        ("bf16", "AVX512", "bf16"),
-        ("bf16", "AVX2", "fp32"),
-        ("fp16", "AVX512", "bf16"),
-        ("fp16", "AVX2", "fp32"),
+        ("fp32", False, "fp32"),
+        ("tf32", True, "fp32"),
+        ("bf16", True, "bf16"),
+        ("bf16", False, "fp32"),
+        ("fp16", True, "bf16"),
+        ("fp16", False, "fp32"),
     ],
 )
-def test_the_nearest_precision_is_used_and_said(wanted, capability, nearest, monkeypatch):
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+def test_the_nearest_precision_is_used_and_said(wanted, fast_bf16, nearest, monkeypatch):
+    monkeypatch.setattr(module, "has_fast_bf16", lambda: fast_bf16)
     assert choose_precision(wanted, CPU) == nearest
-    assert str(start("cpu", wanted)) == (nearest if wanted == nearest else f"{nearest} (cpu has no {wanted})")
+    assert str(start("cpu", wanted)) == (nearest if wanted == nearest else f"{nearest} (cpu has no fast {wanted})")
 
 
 @pytest.mark.parametrize(
