@@ -1,6 +1,7 @@
 """The built-in data set: drawn street scenes with exact masks, without files or downloads.
 
-``canvas.py`` is the camera and the paint, ``things.py`` draws what stands on a street, ``street.py`` composes a scene.
+``canvas.py`` is the camera and the paint, ``houses.py`` and ``things.py`` draw what stands on a street, ``street.py``
+composes a scene.
 """
 
 from segdla.data.scenes.scenes_source import Scenes

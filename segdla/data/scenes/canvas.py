@@ -7,6 +7,7 @@ filled into it once, so that an image and its mask can't disagree.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import cv2
 import numpy as np
@@ -34,7 +35,15 @@ WALLS = (
     (150, 84, 66), (178, 112, 84), (214, 188, 140), (226, 208, 176), (150, 118, 92), (196, 160, 104),
     (128, 84, 66), (200, 140, 124), (170, 162, 150), (134, 150, 160), (160, 96, 84), (188, 128, 92),
 )  # fmt: skip
+PAINTS = (
+    (236, 236, 234), (28, 28, 32), (160, 164, 168), (92, 96, 102), (168, 28, 30), (40, 72, 140),
+    (88, 140, 190), (44, 84, 58), (214, 176, 40), (120, 92, 70),
+)  # fmt: skip
+PLATES = ((236, 236, 236), (190, 24, 32), (28, 74, 160), (24, 110, 74), (240, 196, 30), (140, 142, 144))
 LEAVES = ((74, 104, 46), (98, 122, 50), (54, 88, 58), (84, 116, 60), (128, 120, 50), (150, 98, 44))
+
+Paint = Sequence[float] | np.ndarray
+"""Red, green and blue, 0..255."""
 
 
 @dataclass
@@ -49,8 +58,8 @@ class Canvas:
     eye: float  # height of the camera above the road
     drift: float  # lateral position of the camera on the road
     bend: float  # sideways shift of the street at z metres: bend * z²
-    light: np.ndarray
-    haze: np.ndarray
+    light: list[float]
+    haze: list[float]
     density: float
     sun: tuple[float, float]  # where the shadow of a one-metre stick ends, (x, z)
     shadow_strength: float
@@ -82,24 +91,26 @@ class Canvas:
         points[..., 0], points[..., 2] = outline[..., 0], np.maximum(outline[..., 1], self.near)
         return self.project(points)
 
-    def paint(
-        self, polygons: np.ndarray, color: ArrayLike, label: int, depth: float = 0.0, glows: bool = False
-    ) -> None:
+    def paint(self, polygons: np.ndarray, color: Paint, label: int, depth: float = 0.0, glows: bool = False) -> None:
         """Fill polygons (..., corners, 2) with a colour and a label; an even number of overlaps is a hole.
 
         Haze pales the colour with its ``depth`` in metres; a colour that ``glows`` needs no light.
         """
         corners = np.rint(polygons * 2**SUBPIXEL_BITS).astype(np.int32).reshape(-1, *polygons.shape[-2:])
-        columns = corners[..., 0]
-        if not corners.size or columns.max() < -16 or columns.min() > (self.pixels.shape[1] + 1) << SUBPIXEL_BITS:
+        # A shape has few corners and a colour three numbers, with which Python is faster than arrays are.
+        columns = corners[..., 0].ravel().tolist()
+        if not columns or max(columns) < -16 or min(columns) > (self.pixels.shape[1] + 1) << SUBPIXEL_BITS:
             return
-        clarity = np.exp(-self.density * depth)
-        shade = np.asarray(color) * (1.0 if glows else self.light) * clarity + self.haze * (1 - clarity)
-        cv2.fillPoly(self.pixels, list(corners), (*shade.tolist(), label), cv2.LINE_8, SUBPIXEL_BITS)
+        clarity = math.exp(-self.density * depth)
+        lit = color.tolist() if isinstance(color, np.ndarray) else color
+        if not glows:
+            lit = [part * light for part, light in zip(lit, self.light, strict=True)]
+        shade = [part * clarity + haze * (1 - clarity) for part, haze in zip(lit, self.haze, strict=True)]
+        cv2.fillPoly(self.pixels, list(corners), (*shade, label), cv2.LINE_8, SUBPIXEL_BITS)
 
     def pick(self, colors: Sequence[Color], spread: float = 12.0) -> np.ndarray:
         """Return one of the colours, slightly changed: with noise of standard deviation ``spread``."""
-        return np.clip(colors[int(self.rng.integers(len(colors)))] + self.rng.normal(0, spread, 3), 8, 250)
+        return (colors[int(self.rng.integers(len(colors)))] + self.rng.normal(0, spread, 3)).clip(8, 250)
 
     def chance(self, probability: float) -> bool:
         """Return True with this probability."""
@@ -122,8 +133,8 @@ def new_canvas(rng: np.random.Generator, height: int, width: int) -> Canvas:
         eye=rng.uniform(1.8, 2.6),
         drift=rng.choice((-1, 1)) * rng.uniform(0.8, 2.2),
         bend=rng.choice((0.0, rng.uniform(-0.004, 0.004))),
-        light=np.array(light) * rng.normal(1, 0.05) * rng.normal(1, 0.03, 3),
-        haze=haze,
+        light=(np.array(light) * rng.normal(1, 0.05) * rng.normal(1, 0.03, 3)).tolist(),
+        haze=haze.tolist(),
         density=rng.choice((0.002, 0.005, rng.uniform(0.01, 0.02)), p=(0.5, 0.4, 0.1)),
         sun=(rng.choice((-1, 1)) * rng.uniform(0.3, 1.4), rng.uniform(-0.5, 1.0)),
         shadow_strength=shadow_strength * rng.uniform(0.7, 1.2),
@@ -159,8 +170,13 @@ def blobs(rng: np.random.Generator, centers: np.ndarray, radii: np.ndarray, corn
 
 def regular(corners: int, radius: float = 1.0, turn: float = 0.5) -> np.ndarray:
     """Return a regular polygon (corners, 2); turned by half a step it stands on an edge."""
+    return radius * _regular(corners, turn)
+
+
+@cache
+def _regular(corners: int, turn: float) -> np.ndarray:
     angles = (np.arange(corners) + turn) * 2 * np.pi / corners - np.pi / 2
-    return radius * np.stack((np.cos(angles), np.sin(angles)), axis=-1)
+    return np.stack((np.cos(angles), np.sin(angles)), axis=-1)
 
 
 def limb(start: tuple[float, float], end: tuple[float, float], width: float) -> np.ndarray:
@@ -173,7 +189,7 @@ def limb(start: tuple[float, float], end: tuple[float, float], width: float) -> 
 
 def rectangles(left: ArrayLike, right: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
     """Return the outlines (..., 4, 2) of axis-aligned rectangles."""
-    outlines = np.empty((*np.broadcast_shapes(*map(np.shape, (left, right, low, high))), 4, 2))
+    outlines = np.empty((*np.broadcast(left, right, low, high).shape, 4, 2))
     outlines[..., 0, 0] = outlines[..., 3, 0] = left
     outlines[..., 1, 0] = outlines[..., 2, 0] = right
     outlines[..., 0, 1] = outlines[..., 1, 1] = low

@@ -6,7 +6,6 @@ from functools import partial
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike
 
 from segdla.data.scenes.canvas import (
     BUILDING,
@@ -19,15 +18,17 @@ from segdla.data.scenes.canvas import (
     TREE,
     WALLS,
     Canvas,
+    Paint,
     blobs,
     new_canvas,
     noise,
     rectangles,
 )
-from segdla.data.scenes.things import bonnet, building, car, lamp, person, sign, tree
+from segdla.data.scenes.houses import building
+from segdla.data.scenes.things import bonnet, car, lamp, person, sign, tree
 
 
-def _ribbon(canvas: Canvas, left: float, right: float, color: ArrayLike, label: int) -> None:
+def _ribbon(canvas: Canvas, left: float, right: float, color: Paint, label: int) -> None:
     """Paint a strip of ground between two lateral positions, from the camera to the far end of the street."""
     depths = np.geomspace(canvas.near, FAR, 20)
     sides = [np.stack((np.full_like(depths, x), depths), axis=-1) for x in (left, right)]
@@ -79,7 +80,7 @@ def _light_ground(canvas: Canvas) -> None:
     clarity = np.exp(-canvas.density * depths).astype(np.float32)[:, None, None]
     share = (brightness * clarity)[..., 0]
     lit = canvas.pixels[top:] * cv2.merge((share, share, share, np.ones_like(share)))  # the label stays as it is
-    lit += np.append(canvas.haze.clip(0, 255), 0).astype(np.float32) * (1 - clarity)
+    lit += np.array([*canvas.haze, 0]).clip(0, 255).astype(np.float32) * (1 - clarity)
     canvas.pixels[top:] = lit
 
 

@@ -1,95 +1,33 @@
-"""The things on a street: buildings, trees, cars, people, poles and signs, each drawn at its ground point (x, z)."""
+"""The things on a street: trees, cars, people, poles and signs, each drawn at its ground point (x, z)."""
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from segdla.data.labels import IGNORE_INDEX
 from segdla.data.scenes.canvas import (
-    BUILDING,
     CAR,
     LEAVES,
+    PAINTS,
     PERSON,
+    PLATES,
     POLE,
     SIGN,
     SUPERSAMPLING,
     TREE,
-    WALLS,
     Canvas,
+    Paint,
     blobs,
     limb,
     rectangles,
     regular,
 )
 
-_PAINTS = (
-    (236, 236, 234), (28, 28, 32), (160, 164, 168), (92, 96, 102), (168, 28, 30), (40, 72, 140),
-    (88, 140, 190), (44, 84, 58), (214, 176, 40), (120, 92, 70),
-)  # fmt: skip
 _CLOTHES = (
     (30, 32, 38), (42, 62, 132), (190, 30, 40), (230, 224, 212), (226, 150, 30),
     (30, 110, 140), (236, 196, 40), (90, 40, 120), (196, 70, 140),
 )  # fmt: skip
 _SKINS = ((236, 194, 164), (198, 146, 110), (140, 94, 66), (92, 60, 44))
-_PLATES = ((236, 236, 236), (190, 24, 32), (28, 74, 160), (24, 110, 74), (240, 196, 30), (140, 142, 144))
 
-_Point = tuple[float, float]  # x, z
 _Extent = tuple[float, float, float]
-
-
-def _facade(canvas: Canvas, start: _Point, stop: _Point, height: float, wall: np.ndarray, glass: np.ndarray) -> None:
-    """Paint a wall with windows and a ground floor between two ground points (x, z)."""
-    rng = canvas.rng
-    foot, end = np.array(start), np.array(stop)
-    length = np.linalg.norm(end - foot)
-    depth = (foot[1] + end[1]) / 2
-
-    def fill(outlines: np.ndarray, color: ArrayLike, glows: bool = False) -> None:
-        ground = foot + outlines[..., :1] / length * (end - foot)
-        points = np.stack((ground[..., 0], outlines[..., 1], ground[..., 1]), axis=-1)
-        canvas.paint(canvas.project(points), color, BUILDING, depth, glows)
-
-    fill(rectangles(0, length, 0, height), wall)
-    fill(rectangles(0, length, height - 0.5, height), rng.uniform(0.7, 1.2) * wall)
-    pitch, storey = rng.uniform(2.2, 3.6), rng.uniform(2.8, 3.4)
-    left, low = np.meshgrid(np.arange(0.7, length - 1.4, pitch), np.arange(3.6, height - 2, storey))
-    left, low, width, tall = left.ravel(), low.ravel(), pitch * rng.uniform(0.4, 0.65), storey * rng.uniform(0.45, 0.7)
-    if left.size:
-        fill(rectangles(left - 0.12, left + width + 0.12, low - 0.2, low + tall + 0.1), rng.uniform(0.75, 1.3) * wall)
-        lit = rng.random(left.size) < canvas.lit_windows
-        windows = rectangles(left, left + width, low, low + tall)
-        fill(windows[~lit], glass)
-        if lit.any():
-            fill(windows[lit], (246, 214, 140), glows=True)
-    if depth > 60 or length < 3:
-        return
-    doors = np.arange(rng.uniform(0.4, 1.5), length - 1.4, rng.uniform(2.4, 5))
-    if canvas.chance(0.5):
-        panes = rectangles(doors, np.minimum(doors + 2.0, length), 0.5, 2.5)
-        fill(panes, glass, glows=canvas.chance(canvas.lit_windows))
-        fill(rectangles(0.2, length - 0.2, 2.7, 3.3), canvas.pick(_PAINTS))
-    else:
-        fill(rectangles(doors, doors + 1.1, 0, 2.2), canvas.pick(WALLS))
-    posters = rng.uniform(0, length - 1, rng.integers(0, 3))
-    for left, low in zip(posters, rng.uniform(1.2, 3.5, posters.size), strict=True):
-        fill(rectangles(left, left + 0.8, low, low + 1.0), canvas.pick(_PLATES))
-        fill(rectangles(left + 0.15, left + 0.65, low + 0.2, low + 0.8), canvas.pick(_PLATES))
-
-
-def building(canvas: Canvas, x: float, near: float, far: float, height: float, gabled: bool, exposed: bool) -> None:
-    """Draw a house whose wall along the street is at ``x``; if it is ``exposed``, its near side can be seen too."""
-    side = np.sign(x)
-    wall, glass = canvas.pick(WALLS), canvas.pick(((52, 60, 72), (84, 104, 128), (36, 38, 42)))
-    back, ridge = x + 12 * side, (x + 6 * side, height + 4)
-    sunny = 1.0 if side * canvas.sun[0] > 0 else 1 - 0.6 * canvas.shadow_strength
-    if gabled:
-        roof = [(x, height, near), (x, height, far), (*ridge, far), (*ridge, near)]
-        canvas.paint(canvas.project(np.array(roof)), canvas.pick(((120, 62, 50), (74, 72, 76))), BUILDING, near)
-    if exposed:
-        _facade(canvas, (x, near), (back, near), height, 0.85 * wall, glass)
-        if gabled:
-            gable = [(x, height, near), (back, height, near), (*ridge, near)]
-            canvas.paint(canvas.project(np.array(gable)), 0.85 * wall, BUILDING, near)
-    _facade(canvas, (x, near), (x, far), height, sunny * wall, glass)
 
 
 def tree(canvas: Canvas, x: float, z: float) -> None:
@@ -141,7 +79,7 @@ def _lamps(face: np.ndarray) -> np.ndarray:
 def car(canvas: Canvas, x: float, z: float, heading: float) -> None:
     """Draw a car with its middle at (x, z); with ``heading`` 0 it drives away from the camera."""
     rng = canvas.rng
-    color, glass = canvas.pick(_PAINTS, 8), canvas.pick(((30, 34, 40), (60, 72, 84), (110, 130, 148)), 6)
+    color, glass = canvas.pick(PAINTS, 8), canvas.pick(((30, 34, 40), (60, 72, 84), (110, 130, 148)), 6)
     if canvas.chance(0.2):  # a van
         body, cabin = _box((1.95, 0.9, 4.8), 0, 0.28, (0, 0, 0)), _box((1.95, 1.0, 4.6), -0.1, 1.18, (0.1, 0.05, 0.6))
     else:
@@ -190,7 +128,7 @@ def person(canvas: Canvas, x: float, z: float) -> None:
     stride, facing, girth = rng.uniform(0.02, 0.14), rng.choice((-1, 1)), rng.uniform(0.2, 0.3)
     coat, trousers, skin = canvas.pick(_CLOTHES), canvas.pick(_CLOTHES), canvas.pick(_SKINS, 6)
 
-    def fill(outline: np.ndarray, color: ArrayLike) -> None:
+    def fill(outline: np.ndarray, color: Paint) -> None:
         canvas.paint(canvas.upright(x, z, outline * (facing * size, size)), color, PERSON, z)
 
     for foot in (-stride, stride):
@@ -205,7 +143,7 @@ def person(canvas: Canvas, x: float, z: float) -> None:
     fill((0.01, 0.92) + regular(8, 0.068) * (0.85, 1.1), skin)
     fill((-0.008, 0.95) + regular(8, 0.06) * (1, 0.8), canvas.pick(((40, 30, 26), (120, 86, 50), (170, 168, 164)), 6))
     if canvas.chance(0.3):
-        fill(limb((-0.4 * girth, 0.78), (-0.5 * girth, 0.52), 0.14), canvas.pick(_PAINTS))
+        fill(limb((-0.4 * girth, 0.78), (-0.5 * girth, 0.52), 0.14), canvas.pick(PAINTS))
 
 
 def _post(canvas: Canvas, x: float, z: float, height: float, width: float) -> np.ndarray:
@@ -240,7 +178,7 @@ def sign(canvas: Canvas, x: float, z: float) -> None:
         regular(4, 1.2 * radius), regular(4, 1.2 * radius, 0), rectangles(-board[0], board[0], -board[1], board[1]),
     )  # fmt: skip
     shape = shapes[rng.integers(len(shapes))]
-    rim, face, ink = canvas.pick(_PLATES), canvas.pick(_PLATES), canvas.pick(_PLATES)
+    rim, face, ink = canvas.pick(PLATES), canvas.pick(PLATES), canvas.pick(PLATES)
     bar = limb((-0.4 * radius, 0), (0.4 * radius, rng.normal(0, 0.2)), 0.3 * radius)
     for outline, color in ((shape, rim), (0.78 * shape, face), (bar, ink)):
         canvas.paint(canvas.upright(x, z, (0, top) + outline), color, SIGN, z)
@@ -252,7 +190,7 @@ def bonnet(canvas: Canvas) -> None:
     across = np.linspace(-1, 1, 15)
     rise = canvas.rng.uniform(0.05, 0.12) * (1 - 0.6 * across**4 - 0.2 * across**2)
     edge = np.stack((columns * (0.5 + 0.56 * across), rows * (1 - rise)), axis=-1)
-    color = canvas.pick(_PAINTS)
+    color = canvas.pick(PAINTS)
     canvas.paint(
         np.concatenate((edge, [(columns * 1.06, rows * 1.1), (-columns * 0.06, rows * 1.1)])), color, IGNORE_INDEX
     )
