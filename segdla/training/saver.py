@@ -1,7 +1,7 @@
 """The state of a run, saved while training goes on: copied during a step, and written by a thread."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,8 @@ from segdla.training.step import Gradients
 Item = TypeVar("Item")
 Pair = tuple[Tensor, Tensor]
 """A tensor and the memory for its copy."""
+Place = tuple[int, torch.Size]
+"""Where a tensor lies in memory, and its shape: what views of it share."""
 
 
 class Saver:
@@ -52,23 +54,28 @@ class Saver:
         """Begin to copy and to write the state, after an earlier one is written."""
         self.settle()
         state = training.state_dict()
-        self._copy = memory_for(state, self._copy)
-        device = next(training.model.parameters()).device
-        changing = {buffer.data_ptr() for buffer in _buffers(training)}
-        now: list[Pair] = []
-        later: list[Pair] = []
-        for pair in pairs(state, self._copy):
-            (later if device.type == "cpu" and pair[0].data_ptr() not in changing else now).append(pair)
-        copy(now)
-        arrived = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
-        self._is_copied.clear()
-        self._thread.do(self._finish, later, arrived)
+        if (device := next(training.model.parameters()).device).type == "cpu":
+            changing = {_place(buffer): buffer.clone() for buffer in _buffers(training)}
+            self._is_copied.clear()
+            self._thread.do(self._copy_and_write, state, changing)
+        else:
+            self._copy_all(state, {})
+            arrived = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
+            self._thread.do(self._write, arrived)
 
-    def _finish(self, later: Sequence[Pair], arrived: torch.cuda.Event | None) -> None:
+    def _copy_all(self, state: dict[str, Any], changed: Mapping[Place, Tensor]) -> None:
+        """Copy the state; what has ``changed`` since it was asked for is copied from there."""
+        self._copy = memory_for(state, self._copy)
+        copy((changed.get(_place(tensor), tensor), memory) for tensor, memory in pairs(state, self._copy))
+
+    def _copy_and_write(self, state: dict[str, Any], changed: Mapping[Place, Tensor]) -> None:
         try:
-            copy(later)
+            self._copy_all(state, changed)
         finally:
             self._is_copied.set()
+        self._write(None)
+
+    def _write(self, arrived: torch.cuda.Event | None) -> None:
         if arrived is not None:
             arrived.synchronize()
         write_state(self._run, self._copy)
@@ -126,6 +133,10 @@ def copy(tensors: Iterable[Pair]) -> None:
     """Copy tensors into their memory; those on CUDA arrive later, in the order of the current stream."""
     for tensor, memory in tensors:
         memory.copy_(tensor, non_blocking=tensor.is_cuda)
+
+
+def _place(tensor: Tensor) -> Place:
+    return tensor.data_ptr(), tensor.shape
 
 
 def _buffers(training: Training) -> Iterator[Tensor]:
