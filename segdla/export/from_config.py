@@ -67,8 +67,7 @@ def export_network(
     require_unused(path, kind)  # before data are opened
     size = _size(config, kind, size)
     head, calibration = head_of(config, card.classes, card.thresholds), calibration_images(config) if int8 else None
-    usual = NUM_WHOLE_IMAGES if card.classes.whole_images else NUM_IMAGES
-    images = validation_images(config, card.classes, num_images or usual)
+    images = validation_images(config, card.classes, num_images)
     scorer = None if images is None else scorer_on(images, config, head, size)
     allowed = max_drop if int8 else MOST_LOST
     checks: dict[str, Any] = {"calibration": calibration, "max_drop": allowed, "scorer": scorer, "head": head}
@@ -85,8 +84,12 @@ def calibration_images(config: Config) -> Iterator[np.ndarray]:
     return (image if crop is None else crop(image, target)[0] for image, target in pairs)
 
 
-def validation_images(config: Config, classes: Classes, number: int) -> Source | None:
-    """Return at most ``number`` labelled validation images of these classes; if there are none, say so, and why."""
+def validation_images(config: Config, classes: Classes, number: int | None = None) -> Source | None:
+    """Return at most ``number`` labelled validation images of these classes; if there are none, say so, and why.
+
+    None is ``NUM_IMAGES``, or ``NUM_WHOLE_IMAGES`` that are labelled as a whole.
+    """
+    number = number or (NUM_WHOLE_IMAGES if classes.whole_images else NUM_IMAGES)
     try:
         images = evenly_spaced(open_split(config, "val"), number)
         if images.classes.names != classes.names:

@@ -13,7 +13,7 @@ import torch
 from segdla.checkpoints.checkpoint import Card, read_checkpoint
 from segdla.checkpoints.find import find_checkpoint
 from segdla.checkpoints.from_config import restored
-from segdla.config import Config, EvalConfig, find_config, load_config, parse
+from segdla.config import Config, EvalConfig, WholeImagesConfig, find_config, load_config, parse
 from segdla.data.from_config import open_split
 from segdla.data.source import Classes, Source
 from segdla.errors import UserError, quoted
@@ -34,6 +34,7 @@ from segdla.trained.open import Size, open_trained
 
 _NUM_CLASSES = 19  # Cityscapes', for a config whose data set is not here
 _SIZE = (512, 1024)
+_IN_JSON = {"mIoU": "mean_iou", "top-1": "top1"}
 
 
 def backends() -> dict[str, tuple[str, ...]]:
@@ -42,36 +43,51 @@ def backends() -> dict[str, tuple[str, ...]]:
 
 
 class Measurement(NamedTuple):
-    """A backend with its precision, on a device and for images of ``size``: its speed and, if scored, its mIoU."""
+    """A backend with its precision, on a device and for images of ``size``: its speed and, if scored, its score.
+
+    ``measure`` is that of the score: mIoU, or top-1 of a network that labels whole images.
+    """
 
     backend: str
     device: torch.device
     size: tuple[int, int]
     speed: Speed
-    mean_iou: float | None
+    score: float | None = None
+    measure: str = "mIoU"
 
     @property
     def figures(self) -> dict[str, Any]:
         """All figures, for JSON."""
-        return {"device": str(self.device), "size": self.size, **self.speed._asdict(), "mean_iou": self.mean_iou}
+        score = {_IN_JSON[self.measure]: self.score}
+        return {"device": str(self.device), "size": self.size, **self.speed._asdict(), **score}
 
 
 class Work(NamedTuple):
     """The work that is measured: ``batch`` images of ``size`` (height, width) at a time, for some seconds.
 
-    Without a size, an exported file is measured at its own, and all else at 512x1024. ``num_images`` of the validation
-    images are predicted to be scored.
+    Without a size, an exported file is measured at its own, a network that labels whole images at ``data.crop``, and
+    all else at 512x1024. ``num_images`` of the validation images are predicted to be scored: 0 is none, and None as
+    many as ``validation_images`` takes.
     """
 
     size: tuple[int, int] | None = None
     batch: int = 1
     seconds: float = 10.0
-    num_images: int = 0
+    num_images: int | None = 0
 
     def images(self, config: Config, classes: Classes) -> Source | None:
         """Return the images to score a network on; None if there are none, or it has not been trained."""
-        trained = bool(classes.names) and not classes.whole_images
-        return validation_images(config, classes, self.num_images) if trained and self.num_images else None
+        if not classes.names or self.num_images == 0:
+            return None
+        if classes.whole_images and self.size_for(config) != self._replace(size=None).size_for(config):
+            say("not scored: a network that labels whole images is scored at data.crop; leave out --size")
+            return None
+        return validation_images(config, classes, self.num_images)
+
+    def size_for(self, config: Config, only_size: Size = None) -> tuple[int, int]:
+        """Return the size of the images; ``only_size`` is the one that an exported file is for, if any."""
+        crop = config.data.crop if isinstance(config.data, WholeImagesConfig) else None
+        return self.size or only_size or crop or _SIZE
 
 
 class Subject(NamedTuple):
@@ -97,7 +113,7 @@ class _Bench(NamedTuple):
 
         Raises UserError if memory runs out.
         """
-        size, batch = self.work.size or only_size or _SIZE, self.work.batch
+        size, batch = self.work.size_for(self.config, only_size), self.work.batch
         if only_size is not None and size != only_size:
             height, width = only_size
             raise UserError(f"the file is for images of {height}x{width}, not of {size[0]}x{size[1]} (--size)")
@@ -106,11 +122,11 @@ class _Bench(NamedTuple):
             images = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8, device=device)
             predictor = Predictor(logits_of, stride, EvalConfig(window="whole"))
             speed = measure(partial(predictor.class_ids, images), device, self.work.seconds)
-        mean_iou = None
-        if self.images is not None:
-            head = head_of(self.config, self.card.classes, self.card.thresholds)
-            mean_iou = scorer_on(self.images, self.config, head, only_size, device).score(logits_of, stride)
-        return Measurement(name, device, size, speed, mean_iou)
+        if self.images is None:
+            return Measurement(name, device, size, speed)
+        head = head_of(self.config, self.card.classes, self.card.thresholds)
+        scorer = scorer_on(self.images, self.config, head, only_size, device)
+        return Measurement(name, device, size, speed, scorer.score(logits_of, stride), scorer.measure)
 
 
 def measure_named(
@@ -131,7 +147,7 @@ def measure_named(
         yield measure_file(Path(name), overrides, device, work)
         return
     subject = open_subject(name, overrides)
-    network, (height, width) = subject.network, work.size or _SIZE
+    network, (height, width) = subject.network, work.size_for(subject.config)
     parameters, macs = sum(p.numel() for p in network.parameters()), count_macs(network, height, width)
     size = f"{parameters / 1e6:.2f} M parameters, {macs / 1e9:.1f} GMAC at {height}x{width}"
     say(f"{subject.config.model.title}: {size}")
@@ -176,7 +192,7 @@ def measure_backends(
     network, config, card = subject
     chosen, pools = _chosen(chosen), config.model.decoder == "pool"
     head = WholeImage() if pools else SOFTMAX
-    stride, size = network.output_stride, work.size or _SIZE
+    stride, size = network.output_stride, work.size_for(config)
     start(device, "fp32")  # exported files compute in it
     bench = _Bench(work, config, card, work.images(config, card.classes))
     with tempfile.TemporaryDirectory() as folder:

@@ -63,6 +63,19 @@ def test_it_is_exported_and_used_in_this_form(run, tool, fails, capfd):
     assert "is for images of 32x32, not of 64x64 (--size)" in fails("benchmark", run / "best.pt2", "--size", 64, 64)
 
 
+def test_it_is_measured_and_scored_in_every_form(run, tool, capfd):
+    assert tool("export")(run, "--format", "torch") == tool("test")(run) == 0
+    expected = json.loads((run / "eval_val.json").read_text())["top1"]
+    for name, subject in (("eager fp32", run), (".pt2 fp32", run / "best.pt2")):
+        chosen = ("--backends", "eager") if subject == run else ()
+        assert tool("benchmark")(subject, "--seconds", 0, "--json", f"{subject.name}.json", *chosen) == 0
+        figures = json.loads((run.parents[1] / f"{subject.name}.json").read_text())["backends"][name]
+        assert figures["top1"] == expected and figures["size"] == [32, 32]
+        assert "top-1" in capfd.readouterr().out
+    assert tool("benchmark")(run, "--seconds", 0, "--backends", "eager", "--size", 64, 64) == 0
+    assert "not scored: a network that labels whole images is scored at data.crop" in capfd.readouterr().out
+
+
 def test_a_teacher_takes_images_and_no_config(fails):
     for words in (["--teacher", "timm/x"], ["--images", "x"], ["--teacher", "x", "--images", "x", "quickstart"]):
         assert "--teacher NAME and --images DIR go together, without CONFIG" in fails("pretrain", *words)

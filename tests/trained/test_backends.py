@@ -71,18 +71,18 @@ def test_backends_are_measured_in_the_precision_of_the_config(config):
     (measurement,) = measure_backends(subject, CPU, WORK._replace(num_images=2), ["eager"])
     assert measurement.backend == "eager fp32" and str(measurement.device) == "cpu" and measurement.size == (32, 48)
     assert 0 < measurement.speed.median <= measurement.speed.p95
-    assert measurement.mean_iou is None  # nobody trained it
+    assert measurement.score is None  # nobody trained it
 
 
 def test_each_backend_is_scored_as_segdla_test_scores(scenes_run):
     (measurement,) = measure_backends(open_subject(str(scenes_run), {}), CPU, WORK._replace(num_images=9), ["eager"])
-    assert measurement.mean_iou == pytest.approx(evaluate(scenes_run, device="cpu").mean_iou, abs=1e-4)
-    assert measurement.figures["mean_iou"] == measurement.mean_iou
+    assert measurement.score == pytest.approx(evaluate(scenes_run, device="cpu").mean_iou, abs=1e-4)
+    assert measurement.figures["mean_iou"] == measurement.score
 
 
 def test_on_images_of_other_classes_nothing_is_scored(checkpoint, capsys):
     (measurement,) = measure_backends(open_subject(str(checkpoint), {}), CPU, WORK._replace(num_images=2), ["eager"])
-    assert measurement.mean_iou is None
+    assert measurement.score is None
     assert "not scored: the data set has other classes (sky, building" in capsys.readouterr().out
 
 
@@ -92,7 +92,7 @@ def test_a_file_for_one_size_is_measured_at_it(scenes_run, monkeypatch, tmp_path
     monkeypatch.setattr("segdla.trained.open.open_file", lambda *_: fixed)
     (tmp_path / "a.onnx").touch()
     (measurement,) = measure_named(str(tmp_path / "a.onnx"), {}, CPU, Work(seconds=0, num_images=1))
-    assert measurement.size == (16, 24) and measurement.mean_iou is not None
+    assert measurement.size == (16, 24) and measurement.score is not None
     with pytest.raises(UserError, match=r"the file is for images of 16x24, not of 32x48 \(--size\)"):
         next(measure_named(str(tmp_path / "a.onnx"), {}, CPU, WORK))
     with pytest.raises(UserError, match=r"leave out --backends and --int8"):
