@@ -17,7 +17,7 @@ from segdla.config.data import (
 )
 from segdla.config.evaluation import EvalConfig
 from segdla.config.image_folders import ImageFolderConfig, ImagesConfig, WholeImagesConfig
-from segdla.config.load import dump, find_config, load_config, parse, parse_overrides, parse_yaml, schema
+from segdla.config.load import dump, find_config, is_config, load_config, parse, parse_overrides, parse_yaml, schema
 from segdla.config.loss import LossConfig
 from segdla.config.model import IMAGENET, TIMM, HeadName, ModelConfig
 from segdla.config.sections import Config
@@ -46,6 +46,7 @@ __all__ = [
     "WholeImagesConfig",
     "dump",
     "find_config",
+    "is_config",
     "load_config",
     "parse",
     "parse_overrides",

@@ -1,6 +1,7 @@
 """Read a config: YAML and overrides in, a frozen ``Config`` out, or one UserError that says what is wrong."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,13 @@ def find_config(config: str | os.PathLike[str]) -> Path:
     path = Path(os.path.expanduser(config))  # noqa: PTH111 (without such a home, the name stays as it is)
     named = [folder / f"{path}.yaml" for folder in _FOLDERS] if len(path.parts) == 1 else []
     return next((file for file in (path, *named) if os.path.isfile(file)), path)  # noqa: PTH113 (long names are none)
+
+
+def is_config(path: Path) -> bool:
+    """Return whether a file is YAML with a section data, which YOLO's has not."""
+    if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+        return False
+    return re.search("^data:", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE) is not None
 
 
 def load_config(config: str | os.PathLike[str] | Config, overrides: Mapping[str, Any] | None = None) -> Config:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from segdla.data.archives import is_folder, walk_archive
+from segdla.data.archives import is_folder, is_regular, walk_archive
 from segdla.errors import UserError
 from segdla.machine.remote.remote_path import RemotePath
 
@@ -45,13 +45,19 @@ def walk_images(
         folders[:] = sorted(set(folders) - set(images))
 
 
-def list_images(directory: Path, skip: Path | None = None) -> list[Path]:
+def list_images(
+    directory: Path, skip: Path | None = None, key: str = "of a config: data.root, and what is below"
+) -> list[Path]:
     """List the images in a directory and below it, sorted, without those in the directory ``skip``.
+
+    ``key`` says where the user named the directory.
 
     Raises UserError if the directory is missing or has no image in it; it lists what there is instead.
     """
+    if is_regular(directory) and not is_folder(directory):
+        raise UserError(f"{directory} is a file, where a folder or an archive (ZIP, tar) is asked for ({key})")
     if not is_folder(directory):
-        raise UserError(f"no directory {directory}; check the path (of a config: data.root, and what is below)")
+        raise UserError(f"no directory {directory}; check the path ({key})")
     skip_real = os.path.realpath(skip) if skip else None
     paths = sorted(walk_images(directory, lambda folder: os.path.realpath(folder) == skip_real))
     if not paths:

@@ -66,10 +66,19 @@ class UnlabelledImages(Source):
 
 
 def unlabelled_images(
-    folder: str, classes: Classes, sample_range: SampleRange | None = None, train_id: int = UNLABELLED
+    folder: str,
+    classes: Classes,
+    labelled: Sequence[Source] = (),
+    sample_range: SampleRange | None = None,
+    train_id: int = UNLABELLED,
 ) -> UnlabelledImages:
-    """Return the images in a folder and below it. Raises UserError if there are none."""
-    return UnlabelledImages(list_images(user_path(folder)), classes, sample_range, train_id)
+    """Return the images in a folder and below it. Raises UserError if there are none, or masks of ``labelled``."""
+    images = list_images(user_path(folder), key="data.unlabelled")
+    masks = {path.absolute() for source in labelled for i in range(len(source)) for path in source.files(i)[1:]}
+    mask = next((path for path in images if path.absolute() in masks), None)
+    if mask is not None:
+        raise UserError(f"{mask} is a mask, and data.unlabelled is a folder of images alone; name one without masks")
+    return UnlabelledImages(images, classes, sample_range, train_id)
 
 
 class WithUnlabelled(SourceView):

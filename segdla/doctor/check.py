@@ -1,7 +1,7 @@
 """The data doctor: reads every pair of a data set, says what is wrong with it, and sums up each split."""
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -13,10 +13,10 @@ from segdla.data.class_weights import enet_weights, median_frequency_weights
 from segdla.data.files_ahead import reading_ahead
 from segdla.data.labels import IGNORE_INDEX
 from segdla.data.source import Classes, SizesDifferError, Source, UnknownLabelsError, UnreadableMaskError
-from segdla.doctor.duplicates import NEARLY_SURE, deviations, near_groups, nearest_before
+from segdla.doctor.copies import Pair, duplicates
 from segdla.doctor.file_facts import FileFacts, judge_files, look_at_files
 from segdla.doctor.finding import IS_SERIOUS, Finding
-from segdla.doctor.image_facts import ImageFacts, look_at_image
+from segdla.doctor.image_facts import look_at_image
 from segdla.doctor.label_ranking import LabelErrors
 from segdla.errors import UserError
 from segdla.machine.remote.storage_errors import StorageError
@@ -77,20 +77,10 @@ class Report:
         return {"serious": self.serious, "findings": findings, "splits": {k: asdict(v) for k, v in self.splits.items()}}
 
 
-class _Pair(NamedTuple):
-    """An image and its target, as far as they are compared and summed up."""
-
-    name: str
-    image: ImageFacts
-    image_digest: bytes
-    target_digest: bytes
-    counts: np.ndarray  # (256,) pixels by train id
-
-
 class _Look(NamedTuple):
     """The outcome of reading one pair: no pair if it can't be read."""
 
-    pair: _Pair | None
+    pair: Pair | None
     findings: list[Finding]
     files: FileFacts | None = None
 
@@ -113,13 +103,13 @@ def examine_splits(splits: Mapping[str, Source | UserError], progress: Progress 
     }
     with in_threads(lambda key: look_at[key[0]](key[1]), keys) as futures:
         looks: list[_Look] = [future.result() for future in progress(futures)]
-    pairs: dict[str, list[_Pair]] = {split: [] for split in sources}
+    pairs: dict[str, list[Pair]] = {split: [] for split in sources}
     for (split, _), look in zip(keys, looks, strict=True):
         findings += look.findings
         if look.pair is not None:
             pairs[split].append(look.pair)
     findings += judge_files([look.files for look in looks if look.files is not None])
-    findings += _duplicates(pairs, {split: len(source) for split, source in sources.items()})
+    findings += duplicates(pairs, {split: len(source) for split, source in sources.items()})
     summaries = {
         split: _summary(len(source), pairs[split], source.classes) for split, source in sources.items() if len(source)
     }
@@ -154,7 +144,7 @@ def _look(split: str, source: Source, index: int) -> _Look:
         findings.append(Finding("nearly constant image", split, f"{name}: all of its pixels are about {color}"))
     if counts[IGNORE_INDEX] == target.size and source.labelled:
         findings.append(Finding("unlabelled", split, f"{name}: every pixel of its mask is ignored"))
-    pair = _Pair(name, facts, _digest(image), _digest(target), counts)
+    pair = Pair(name, facts, _digest(image), _digest(target), counts)
     return _Look(pair, findings, look_at_files(split, source, index))
 
 
@@ -162,61 +152,7 @@ def _digest(array: np.ndarray) -> bytes:
     return hashlib.blake2b(array.tobytes() + str(array.shape).encode("ascii")).digest()
 
 
-def _duplicates(pairs: Mapping[str, Sequence[_Pair]], num_images: Mapping[str, int]) -> list[Finding]:
-    copies: dict[bytes, list[tuple[str, _Pair]]] = defaultdict(list)  # with their splits
-    for split in pairs:
-        for pair in pairs[split]:
-            copies[pair.image_digest].append((split, pair))
-    findings = [_same(group) for group in copies.values() if len(group) > 1]
-    # Copies have been reported; a constant image resembles none.
-    firsts = [group[0] for group in copies.values() if group[0][1].image.fingerprint.any()]
-    if not firsts:
-        return findings
-    vectors = deviations(np.stack([pair.image.fingerprint for _, pair in firsts]))
-    return findings + _near_across(firsts, vectors, list(pairs)) + _near_within(firsts, vectors, num_images)
-
-
-def _same(copies: Sequence[tuple[str, _Pair]]) -> Finding:
-    """Return the finding about images that are the same, in the order of the splits."""
-    if len({split for split, _ in copies}) > 1:
-        kind = "duplicate across splits"
-    elif len({pair.target_digest for _, pair in copies}) > 1:
-        kind = "duplicates with different masks"
-    else:
-        kind = "duplicates"
-    names = ", ".join(f"{pair.name} ({split})" for split, pair in copies)
-    return Finding(kind, copies[-1][0], f"{len(copies)} times the same image: {names}")
-
-
-def _near_across(pairs: Sequence[tuple[str, _Pair]], vectors: np.ndarray, splits: Sequence[str]) -> list[Finding]:
-    findings = []
-    part = np.array([splits.index(split) for split, _ in pairs])
-    for index, nearest, similarity in nearest_before(vectors, part):
-        (split, pair), (other_split, other) = pairs[index], pairs[nearest]
-        is_sure = similarity > NEARLY_SURE
-        kind = "near duplicate across splits" if is_sure else "similar images across splits"
-        verb = "is nearly" if is_sure else "resembles"
-        message = f"{pair.name} ({split}) {verb} {other.name} ({other_split}), similarity {similarity:.2f}"
-        findings.append(Finding(kind, split, message))
-    return findings
-
-
-def _near_within(
-    pairs: Sequence[tuple[str, _Pair]], vectors: np.ndarray, num_images: Mapping[str, int]
-) -> list[Finding]:
-    groups: list[tuple[str, list[str]]] = []  # split, names
-    for split in num_images:
-        inside = np.flatnonzero([other == split for other, _ in pairs])
-        groups += [(split, [pairs[inside[i]][1].name for i in group]) for group in near_groups(vectors[inside])]
-    findings = []
-    for split, names in sorted(groups, key=lambda group: -len(group[1])):
-        ends = f"{names[0]} {'and' if len(names) == 2 else 'to'} {names[-1]}"
-        message = f"{len(names)} of {num_images[split]} images are nearly the same: {ends}"
-        findings.append(Finding("near duplicates", split, message))
-    return findings
-
-
-def _summary(num_images: int, pairs: Sequence[_Pair], classes: Classes) -> SplitSummary:
+def _summary(num_images: int, pairs: Sequence[Pair], classes: Classes) -> SplitSummary:
     areas = np.array([pair.image.size[0] * pair.image.size[1] for pair in pairs], np.float64)[:, None]
     total = max(1.0, areas.sum())
     mean = (areas * [pair.image.mean for pair in pairs]).sum(0) / total if pairs else np.zeros(3)

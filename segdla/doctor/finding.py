@@ -24,6 +24,7 @@ IS_SERIOUS = {
     "duplicates with different masks": True,
     "duplicates of different classes": True,
     "duplicate across splits": True,
+    "labelled images among the unlabelled": False,
     "near duplicates": False,
     "near duplicate across splits": True,
     "similar images across splits": False,

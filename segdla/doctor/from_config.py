@@ -2,14 +2,13 @@
 
 import math
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from segdla.config import Config, find_config, load_config, parse_yaml
+from segdla.config import Config, MasksConfig, find_config, is_config, load_config, parse_yaml
 from segdla.data.annotations import UnknownFormatError, binary_masks, recognise
 from segdla.data.background import background_of
 from segdla.data.from_config import every_split
@@ -17,9 +16,12 @@ from segdla.data.label_files.data_set import Conversion, ImageFiles, write_data_
 from segdla.data.label_files.labelled import Style
 from segdla.data.label_files.outlines import EXACT
 from segdla.data.label_files.written_formats import written_format
+from segdla.data.labels import IGNORE_INDEX
 from segdla.data.paths import user_path
 from segdla.data.source import Source
+from segdla.data.unlabelled_images import unlabelled_images
 from segdla.doctor.check import Report
+from segdla.doctor.copies import NO_LABELS
 from segdla.doctor.draft import Draft, draft
 from segdla.doctor.finding import Finding
 from segdla.doctor.label_draft import draft_labels
@@ -46,11 +48,24 @@ def check(config: Config | str | os.PathLike[str], overrides: Mapping[str, Any] 
     Raises UserError if the config is not valid. The report holds every fault of the data.
     """
     settings = load_config(config, overrides)
-    report = examine(every_split(settings), partial(progress, description="reading"))
+    report = examine(_all_images(settings), partial(progress, description="reading"))
     try:
         return replace(report, weights=about_weights(settings.model))
     except UserError as error:
         return replace(report, findings=[Finding("missing weights", "model", str(error)), *report.findings])
+
+
+def _all_images(config: Config) -> dict[str, Source | UserError]:
+    """Open all splits of a config's data set, and the images without masks that join the training images."""
+    splits, folder = every_split(config), config.data.unlabelled if isinstance(config.data, MasksConfig) else None
+    labelled = [source for source in splits.values() if isinstance(source, Source)]
+    if folder is None or not labelled:
+        return splits
+    try:
+        rest = unlabelled_images(folder, labelled[0].classes, labelled, config.sample_range, IGNORE_INDEX)
+    except UserError as error:
+        return {**splits, NO_LABELS: error}
+    return {**splits, NO_LABELS: rest}
 
 
 def write_draft(
@@ -170,7 +185,7 @@ def open_labels(
         if len({one.classes.names for one in source.values()}) != 1:
             raise UserError("a data set is of one source at least, and all of the same classes; look at those given")
         return LabelledSet(dict(source), [])
-    if isinstance(source, Config) or _is_config(find_config(source)):
+    if isinstance(source, Config) or is_config(find_config(source)):
         if images is not None or form is not None or unlabelled is not None:
             raise UserError("a config says itself where images are and what is unlabelled; give it alone")
         return _configured(load_config(source))
@@ -232,10 +247,3 @@ def _configured(config: Config) -> LabelledSet:
         else:
             remarks.append(f"left out, as its labels are not public: {split}")
     return LabelledSet(splits, remarks)
-
-
-def _is_config(path: Path) -> bool:
-    """Return whether a file is YAML with a section data, which YOLO's has not."""
-    if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
-        return False
-    return re.search("^data:", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE) is not None

@@ -86,6 +86,8 @@ def _split_table(splits: Mapping[str, SplitSummary]) -> Table:
 
 
 def _class_table(splits: Mapping[str, SplitSummary]) -> Table:
+    """Return the shares of the classes in each split; one without any label has none, unless all are so."""
+    splits = {name: split for name, split in splits.items() if split.labelled} or splits
     table = Table("class")
     for name in splits:
         table.add_column(f"{name} %", justify="right")

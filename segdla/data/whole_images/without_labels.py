@@ -34,7 +34,7 @@ def images_of(folder: str, split: str, held_out: float) -> SourceView:
 
     Raises UserError if there are not two at least, or the split is another.
     """
-    images: Sequence[Path] = list_images(user_path(folder))
+    images: Sequence[Path] = list_images(user_path(folder), key="data.images")
     if split == "test":
         raise UserError("a folder of images has no test split; leave --split out")
     if len(images) < 2:

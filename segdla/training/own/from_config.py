@@ -31,7 +31,8 @@ def open_data(config: Config, own: Own) -> Data:
         return data
     training = data.training
     train_id = IGNORE_INDEX if config.train.teacher else UNLABELLED  # a teacher needs no label beside its answers
-    unlabelled = unlabelled_images(folder, training.classes, config.sample_range, train_id)
+    labelled = [training, data.validation]
+    unlabelled = unlabelled_images(folder, training.classes, labelled, config.sample_range, train_id)
     both = WithUnlabelled(training, unlabelled)
     if distributed.is_main():
         times = f", each {both.repeats} times an epoch," if both.repeats > 1 else ""
