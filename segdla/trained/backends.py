@@ -77,7 +77,7 @@ class Work(NamedTuple):
 
     def images(self, config: Config, classes: Classes) -> Source | None:
         """Return the images to score a network on; None if there are none, or it has not been trained."""
-        if not classes.names or self.num_images == 0:
+        if not classes.names or classes.of_nothing or self.num_images == 0:
             return None
         if classes.whole_images and self.size_for(config) != self._replace(size=None).size_for(config):
             say("not scored: a network that labels whole images is scored at data.crop; leave out --size")
@@ -149,7 +149,7 @@ def measure_named(
     subject = open_subject(name, overrides)
     network, (height, width) = subject.network, work.size_for(subject.config)
     parameters, macs = sum(p.numel() for p in network.parameters()), count_macs(network, height, width)
-    size = f"{parameters / 1e6:.2f} M parameters, {macs / 1e9:.1f} GMAC at {height}x{width}"
+    size = f"{parameters / 1e6:.2f} M parameters, {macs / 1e9:.3g} GMAC at {height}x{width}"
     say(f"{subject.config.model.title}: {size}")
     yield from measure_backends(subject, device, work, chosen, int8)
 

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from image_tree import draw_tree
 from support import NAMES
 
 from segdla.checkpoints.checkpoint import Card, write_checkpoint
 from segdla.config import parse
 from segdla.data.scenes import Scenes
+from segdla.data.whole_images.without_labels import NO_CLASSES
 from segdla.errors import UserError
 from segdla.export.graph import Exported
 from segdla.models.from_config import build_network
@@ -97,3 +99,14 @@ def test_a_file_for_one_size_is_measured_at_it(scenes_run, monkeypatch, tmp_path
         next(measure_named(str(tmp_path / "a.onnx"), {}, CPU, WORK))
     with pytest.raises(UserError, match=r"leave out --backends and --int8"):
         next(measure_named(str(tmp_path / "a.onnx"), {}, CPU, WORK, int8=True))
+
+
+def test_a_network_without_classes_is_not_scored(tmp_path):
+    folder = draw_tree(tmp_path / "tree") / "train"
+    data = {"dataset": "images", "images": str(folder), "crop": [32, 32], "resize": 36}
+    config = parse({"data": data, "train": {"teacher": "runs/large"}}, {"model.backbone": "dla46_c"})
+    card = Card(config.model_dump(mode="json"), NO_CLASSES, step=1, version="0")
+    write_checkpoint(tmp_path / "best.safetensors", build_network(config.model, 1).state_dict(), card)
+    work = Work(seconds=0, num_images=None)
+    (measurement,) = measure_named(str(tmp_path / "best.safetensors"), {}, CPU, work, ["eager"])
+    assert measurement.score is None
