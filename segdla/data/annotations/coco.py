@@ -19,7 +19,7 @@ from segdla.data.annotations.label_export import Entry, LabelExport, given, refu
 from segdla.data.annotations.runs import decode_counts, patch_of_runs
 from segdla.data.annotations.shapes import Drawing, Shape, box, ring, upright
 from segdla.data.labels import Color
-from segdla.errors import UserError
+from segdla.errors import UserError, quoted
 
 _KEYS = ("images", "annotations", "categories")
 _NO_OUTLINE = (
@@ -52,6 +52,20 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Label
     return LabelExport(entries, list(classes), smaller_on_top=True, colors=colors, problems=problems)
 
 
+def category_names(content: Node) -> dict[int, str]:
+    """Return the names of a file's categories by id. Raises UserError if two have one id."""
+    categories: dict[int, Node] = {}
+    for one in content["categories"]:
+        other = categories.setdefault(one["id"].whole(), one)
+        if other["name"].text() != one["name"].text():
+            raise UserError(
+                f"{other.where} ({quoted(other['name'].text(), 40)}) and {one.where} "
+                f"({quoted(one['name'].text(), 40)}) have one id, {one['id'].whole()}, so annotations of it may be of "
+                "either; mend the file, or export it anew"
+            )
+    return {number: one["name"].text() for number, one in categories.items()}
+
+
 def category_colors(content: Node) -> dict[str, Color]:
     """Return the colours of a file's categories by name, as far as it has them."""
     found = ((one["name"].text(), one.value.get("color")) for one in content["categories"])
@@ -74,7 +88,7 @@ def _files(tree: FileTree) -> list[str]:
 
 def _categories(content: Node) -> dict[int, str]:
     """Return the names by id, without one that only groups others, as Roboflow writes it."""
-    categories = {one["id"].whole(): one["name"].text() for one in content["categories"]}
+    categories = category_names(content)
     above = {one["id"].value: one.value.get("supercategory") for one in content["categories"]}
     groups = {i for i, name in categories.items() if above[i] == "none" and name in above.values()}
     used = {one["category_id"].value for one in content["annotations"]} if groups else set()

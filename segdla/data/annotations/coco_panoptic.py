@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from segdla.data.annotations.coco import category_colors
+from segdla.data.annotations.coco import category_colors, category_names
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
 from segdla.data.annotations.json_node import Node, is_panoptic, read_json
@@ -47,7 +47,7 @@ def read(tree: FileTree, images: ImageNames, subset: str | None = None) -> Label
     colors: dict[str, Color] = {}
     there = sorted(tree.names_beside())
     for name, content in contents.items():
-        positions = {one["id"].whole(): classes.index(one["name"].text()) for one in content["categories"]}
+        positions = {number: classes.index(category) for number, category in category_names(content).items()}
         segments = _Segments(positions, UNLABELLED if only_things else IGNORE_INDEX)
         some, troubles = _entries(tree, there, name, content, segments, images)
         entries += some

@@ -21,7 +21,7 @@ class FileTree:
         self.root = root
         paths = walk_images(root, suffixes=_SUFFIXES) if only is None else [only]
         self.names: Sequence[str] = sorted(path.relative_to(root).as_posix() for path in paths)  # without hidden ones
-        self._is_of_one = only is not None
+        self.is_of_one = only is not None
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file. Raises UserError if it can't be read."""
@@ -37,7 +37,7 @@ class FileTree:
 
     def names_beside(self) -> Sequence[str]:
         """List the files where the tree's are: more than ``names``, if it is of one file of a folder."""
-        return FileTree(self.root).names if self._is_of_one else self.names
+        return FileTree(self.root).names if self.is_of_one else self.names
 
     def with_suffix(self, *suffixes: str) -> list[str]:
         """List the names that end so, in lower or upper case."""

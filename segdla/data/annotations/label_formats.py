@@ -19,8 +19,11 @@ from segdla.data.annotations import (
 )
 from segdla.data.annotations.file_tree import FileTree
 from segdla.data.annotations.image_names import ImageNames
+from segdla.data.annotations.json_node import read_json
 from segdla.data.annotations.label_export import LabelExport
 from segdla.errors import UserError, quoted
+
+_MOST_TRIED = 5  # files
 
 
 class UnknownFormatError(UserError):
@@ -72,7 +75,21 @@ def recognise_tree(tree: FileTree) -> str:
         raise UserError(f"{tree.root} may be {' or '.join(names)}; say which: --format {names[0]}")
     kinds = Counter(PurePosixPath(name).suffix.lower() for name in tree.names).most_common(3)
     content = ", ".join(f"{count} {suffix}" for suffix, count in kinds) or "no file of labels"
-    raise UnknownFormatError(
-        f"{tree.root} ({content}) holds labels of no format that is known: {', '.join(FORMATS)}; if it is one, say "
-        f"which, to learn what is missing: --format {next(iter(FORMATS))}"
+    place = tree.path(tree.names[0]) if tree.is_of_one else f"{tree.root} ({content})"
+    kind = UserError if tree.is_of_one else UnknownFormatError  # masks are several files
+    raise kind(
+        f"{place} holds labels of no format that is known: {', '.join(FORMATS)}; if it is one, say "
+        f"which, to learn what is missing: --format {next(iter(FORMATS))}{_damage(tree)}"
     )
+
+
+def _damage(tree: FileTree) -> str:
+    """Say why the JSON files can't be read, after a message; nothing if one of the first can be, or there is none."""
+    error = None
+    for name in tree.with_suffix(".json")[:_MOST_TRIED]:
+        try:
+            read_json(tree, name)
+            return ""
+        except UserError as damage:
+            error = error or damage
+    return f"; {error}" if error else ""

@@ -124,6 +124,11 @@ def test_files_of_no_format_and_of_two(export, tmp_path):
     write_images(tmp_path / "images", "a.png")
     with pytest.raises(UserError, match=r"images \(1 .png\) holds labels of no format that is known: coco, "):
         recognise(tmp_path / "images")
+    (tmp_path / "images" / "a.json").write_text('{"images": [', encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.json holds labels of no .*; .*a\.json is no whole JSON file .*export it"):
+        recognise(tmp_path / "images" / "a.json")
+    with pytest.raises(UserError, match=r"images \(1 .json, 1 .png\) holds .*; .*a\.json is no whole JSON file"):
+        recognise(tmp_path / "images")
     write_json(export / "b.json", {"shapes": [], "imagePath": "b.png"})
     with pytest.raises(UserError, match="may be coco or labelme; say which: --format coco"):
         recognise(export)

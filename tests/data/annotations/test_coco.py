@@ -237,3 +237,12 @@ def test_colours_of_categories(export):
     content["categories"][0]["color"] = [1, 2, 3]
     content["categories"][1]["color"] = [1, 2, 999]  # no colour
     assert dict(open_export(save(), "coco", None)[1].colors) == {"car": (1, 2, 3)}
+
+
+def test_two_categories_of_one_id(export):
+    content, save = export
+    content["categories"][1]["id"] = content["categories"][0]["id"]
+    with pytest.raises(UserError, match=r"categories\[0\] \('.*'\) and .*categories\[1\] \('.*'\) have one id"):
+        annotations(save(), "coco", ("car", "person"))
+    content["categories"][1]["name"] = content["categories"][0]["name"]  # twice the same
+    assert len(annotations(save(), "coco", ("car", "person"))) > 0
