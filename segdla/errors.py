@@ -2,6 +2,7 @@
 
 import difflib
 import reprlib
+import shlex
 from collections.abc import Iterable
 
 
@@ -15,6 +16,12 @@ class UserError(ValueError):
 
 class PeerError(UserError):
     """A UserError of another process of this command, which reports it: this process ends without a word."""
+
+
+def in_shell(path: object, key: str = "") -> str:
+    """Return a path as it is typed in a command, quoted if a shell asks for that; ``key`` is the config's, if any."""
+    word = str(path)
+    return shlex.quote(f"{key}={word}" if key else f"./{word}" if word.startswith("-") else word)
 
 
 def quoted(value: object, most: int = 120) -> str:

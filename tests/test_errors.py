@@ -1,4 +1,11 @@
-from segdla.errors import one_line, quoted
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import segdla
+from segdla.errors import in_shell, one_line, quoted
 
 
 def test_short_values_are_quoted_as_they_are():
@@ -24,3 +31,16 @@ def test_values_of_any_size_are_on_one_short_line():
 def test_control_characters_are_escaped():
     assert one_line("a\nb\x1b[0m\udc80\u200b") == "a\\nb\\x1b[0m\\udc80\\u200b"
     assert len(one_line("\U000e0001" * 100, 50)) == 50
+
+
+@pytest.mark.parametrize("path", ["runs/mine", "my runs/it's", "runs/$HOME", "runs/straße", "-x/mine"])
+def test_a_path_in_a_command_is_one_word_of_a_shell(path):
+    (word,) = shlex.split(in_shell(Path(path)))
+    assert Path(word) == Path(path) and not word.startswith("-")
+    assert shlex.split(in_shell(Path(path), "model.weights")) == [f"model.weights={path}"]
+
+
+def test_no_command_that_is_proposed_has_a_path_as_it_is():
+    command = re.compile(r"(--resume|--checkpoint|segdla (train|test|check|pretrain)) \{(?!in_shell|config\})")
+    for file in Path(segdla.__file__).parent.rglob("*.py"):
+        assert not command.search(file.read_text(encoding="utf-8")), file

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from segdla.data.source import Classes
-from segdla.errors import UserError
+from segdla.errors import UserError, in_shell
 from segdla.evaluation.criterion import AnyScores
 from segdla.evaluation.feature_scores import FeatureScores
 from segdla.evaluation.scores import Scores
@@ -122,7 +122,8 @@ def read_card(path: Path) -> Card:
         raise _no_checkpoint(path, error) from error
     if metadata.get("format") != _FORMAT:
         raise UserError(
-            f"{path} holds weights but was not written by segdla's training; start from it with model.weights={path}"
+            f"{path} holds weights but was not written by segdla's training; start from it with "
+            f"{in_shell(path, 'model.weights')}"
         )
     try:
         return Card.from_json(metadata["card"])

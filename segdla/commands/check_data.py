@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segdla.commands.arguments import Parser
-from segdla.errors import UserError
+from segdla.errors import UserError, in_shell
 from segdla.machine.files import unused
 from segdla.machine.remote.remote_path import as_path
 from segdla.machine.terminal import console, say
@@ -133,7 +133,8 @@ def draft(args: argparse.Namespace) -> int:
     console.print(drafted.files[args.write], end="", soft_wrap=True)
     for remark in drafted.remarks:
         say(remark)
-    say(f"next: segdla check {args.write}\n      segdla train {args.write}")
+    config = in_shell(args.write)
+    say(f"next: segdla check {config}\n      segdla train {config}")
     return 0
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from segdla.commands import train
 from segdla.commands.arguments import Parser
-from segdla.errors import UserError
+from segdla.errors import UserError, in_shell
 from segdla.machine.files import unused
 from segdla.machine.imports import collecting_nothing
 
@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
         if not isinstance(data, WholeImagesConfig):
             raise UserError(
                 f"{args.config} has masks (data.dataset {data.dataset}), and pretraining is on folders of classes "
-                f"(image_folder); train on it with: segdla train {args.config}"
+                f"(image_folder); train on it with: segdla train {in_shell(args.config)}"
             )
     return train.main(args)
 

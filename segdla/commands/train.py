@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segdla.commands.arguments import Parser
-from segdla.errors import UserError
+from segdla.errors import UserError, in_shell
 from segdla.machine.files import unused, write_json
 from segdla.machine.imports import collecting_nothing
 from segdla.machine.signals import exit_status
@@ -90,7 +90,7 @@ def propose_lr(args: argparse.Namespace) -> int:
     write_image(picture, rate_curve(test.rates, test.losses, test.smoothed, test.proposal))
     words = shlex.join(["segdla", "train", args.config, *args.overrides])
     if test.proposal is None:
-        say(f"the loss falls at none of them: look at {picture}, and at the data: segdla check {args.config}")
+        say(f"the loss falls at none of them: look at {picture}, and at the data: segdla check {in_shell(args.config)}")
     else:
         say(
             f"proposal: train.lr={test.proposal:g}, at which four fifths of the fall are done; look at {picture}\n"
@@ -106,7 +106,7 @@ def conclude(run: "Run") -> None:
     from segdla.evaluation.table import score_table
 
     if not run.finished:
-        say(f"stopped; go on with: segdla train --resume {run.folder}")
+        say(f"stopped; go on with: segdla train --resume {in_shell(run.folder)}")
         return
     card = read_card(run.folder / BEST)
     assert card.scores is not None, "a checkpoint is written with its scores"
@@ -116,14 +116,14 @@ def conclude(run: "Run") -> None:
         show(score_table(card.scores))
     write_json(unused(run.folder / "scores.json"), {**card.scores.as_dict(), "trained_on": card.trained_on_val})
     if card.classes.of_nothing:
-        weights = f"model.backbone={card.config['model']['backbone']} model.weights={run.folder}"
+        weights = f"model.backbone={card.config['model']['backbone']} {in_shell(run.folder, 'model.weights')}"
         say(f"{card.scores.line}\nlook at {run.folder}/curves.png\nnext: segdla train CONFIG {weights}")
         return
-    words = ["segdla test", str(run.folder), *["--multiscale"] * (not card.classes.whole_images)]
+    words = ["segdla test", in_shell(run.folder), *["--multiscale"] * (not card.classes.whole_images)]
     words += ["--split test"] * card.trained_on_val
     say(
         f"{card.scores.line}\n"
         f"look at {run.folder}/samples/ (image, truth, prediction) and {run.folder}/curves.png\n"
         f"next: {' '.join(words)}\n"
-        f"      segdla predict IMAGES --checkpoint {run.folder}"
+        f"      segdla predict IMAGES --checkpoint {in_shell(run.folder)}"
     )

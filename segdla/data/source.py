@@ -13,7 +13,7 @@ import numpy as np
 
 from segdla.data.labels import IGNORE_INDEX, UNLABELLED, Color
 from segdla.data.wide_samples import SampleRange
-from segdla.errors import UserError
+from segdla.errors import UserError, in_shell
 
 MOST_OVERLAPPING = 7  # the bits of a byte, but for one: all eight would be the ignored value
 NO_LABEL = -1
@@ -101,7 +101,7 @@ class Classes:
         if self.of_nothing:
             raise UserError(
                 f"{path} has learned a teacher's features alone, and knows no classes; start from it: segdla train "
-                f"CONFIG model.weights={path}"
+                f"CONFIG {in_shell(path, 'model.weights')}"
             )
 
     def require_masks(self, path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from segdla.checkpoints.checkpoint import BEST, read_card
-from segdla.errors import UserError, quoted
+from segdla.errors import UserError, in_shell, quoted
 from segdla.evaluation.image_counts import ImageCounts
 from segdla.evaluation.scores import Scores
 from segdla.machine.files import to_json, unused, write_json, write_whole
@@ -59,7 +59,9 @@ def read_record(place: str | os.PathLike[str], split: str = "val") -> Record:
         if not records:
             if (path / BEST).is_file():
                 read_card(path / BEST).classes.require_masks(path)
-            raise UserError(f"no scores of the {split} images in {path}; run: segdla test {path} --split {split}")
+            raise UserError(
+                f"no scores of the {split} images in {path}; run: segdla test {in_shell(path)} --split {split}"
+            )
         path = max(records, key=lambda record: record.stat().st_mtime)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from segdla.errors import in_shell
 from segdla.machine.terminal import clock, rough_duration
 
 _WARM_UP = 3  # steps: the first ones prepare kernels, and take what the loader has read ahead
@@ -60,6 +61,6 @@ def remedy_of_length(run: Path, length: str, crop: tuple[int, int], backbone: st
     """Return what to change about a run on a CPU that takes many hours; ``length`` is the key that says how long."""
     smaller = "" if backbone == "dla46_c" else f"model.backbone=dla46_c (now {backbone}), "
     return (
-        f"Ctrl-C saves it; then --resume {run} with fewer {length}, or start anew with {smaller}a "
+        f"Ctrl-C saves it; then --resume {in_shell(run)} with fewer {length}, or start anew with {smaller}a "
         f"smaller data.crop (now {crop[0]}x{crop[1]}), or on a GPU"
     )

@@ -11,7 +11,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from segdla.data.image_writer import write_image
-from segdla.errors import UserError
+from segdla.errors import UserError, in_shell
 from segdla.evaluation.criterion import AnyScores
 from segdla.machine.files import require_text, to_json, write_text
 from segdla.machine.terminal import SECONDS_BETWEEN_LINES, console, duration, say
@@ -146,7 +146,8 @@ class RunLog:
             yield
         except OSError as error:
             raise UserError(
-                f"cannot write in {self.folder}: {error.strerror or error}; make room, then --resume {self.folder}"
+                f"cannot write in {self.folder}: {error.strerror or error}; make room, then --resume "
+                f"{in_shell(self.folder)}"
             ) from error
 
 

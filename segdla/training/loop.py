@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segdla.checkpoints.checkpoint import BEST, Card, write_checkpoint
 from segdla.data.loader import Batch
-from segdla.errors import UserError
+from segdla.errors import UserError, in_shell
 from segdla.evaluation.count import count_batches
 from segdla.evaluation.criterion import Counts
 from segdla.evaluation.evaluator import Prediction
@@ -95,7 +95,7 @@ def train(
             if stop.error is not None:
                 distributed.on_main(saver.settle)
                 if training.step > 0 and distributed.is_main():
-                    say(f"step {training.step} is saved; resume it with: segdla train --resume {plan.run}")
+                    say(f"step {training.step} is saved; resume it with: segdla train --resume {in_shell(plan.run)}")
                 raise stop.error
         distributed.on_main(saver.settle)
     if distributed.is_main():
@@ -189,7 +189,7 @@ def _remedy(training: Training, plan: Plan) -> str:
         f"lower train.lr (now {training.optimizer.defaults['lr']:.3g}), raise train.warmup_steps or set train.clip_norm"
     )
     if (plan.run / LAST).exists():
-        words += f", and resume from the last state that was good (--resume {plan.run})"
+        words += f", and resume from the last state that was good (--resume {in_shell(plan.run)})"
     return words
 
 

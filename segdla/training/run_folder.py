@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from segdla.errors import UserError, quoted
+from segdla.errors import UserError, in_shell, quoted
 from segdla.machine.files import owned, partial_path, put_in_place, require_text, unused, write_text
 from segdla.training.relaunch import Launch
 from segdla.training.state import Training
@@ -45,7 +45,9 @@ def new_folder(runs: Path, name: str | None, default: str) -> Path:
     folder = runs / (name or default)
     require_text(folder, "choose another name (--name) or folder of runs (--runs)")
     if name and folder.exists():
-        remedy = f"resume it (--resume {folder})" if (folder / CONFIG).is_file() else "remove it: it holds no run"
+        remedy = (
+            f"resume it (--resume {in_shell(folder)})" if (folder / CONFIG).is_file() else "remove it: it holds no run"
+        )
         raise UserError(f"{folder} exists; choose another name (--name), or {remedy}")
     return unused(folder)
 

@@ -13,7 +13,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim.swa_utils import AveragedModel
 
 from segdla.checkpoints.checkpoint import BEST
-from segdla.errors import UserError
+from segdla.errors import UserError, in_shell
 from segdla.machine import distributed
 from segdla.machine.files import write_whole
 from segdla.models.weights import read_torch_file
@@ -180,7 +180,7 @@ def read_state(run: Path) -> SavedState | None:
     """Read the state of a run; None if the run ended before it wrote one. Raises UserError if it can't be read."""
     if not (run / LAST).is_file():
         return None
-    remedy = f"start a new run from its weights with model.weights={run / BEST}"
+    remedy = f"start a new run from its weights with {in_shell(run / BEST, 'model.weights')}"
     try:
         return SavedState.from_dict(read_torch_file(run / LAST))
     except UserError as error:
@@ -215,7 +215,8 @@ def restore(training: Training, state: SavedState, run: Path) -> None:
         if (before := state.stream.get(name, now)) != now:
             raise UserError(
                 f"{name} is {now}, and was {short(before)} when {run} was saved: it would not be the same run that "
-                f"goes on; resume it as it was, or start a new one from its weights with model.weights={run / BEST}"
+                "goes on; resume it as it was, or start a new one from its weights with "
+                f"{in_shell(run / BEST, 'model.weights')}"
             )
     try:
         training.load_state_dict(state)
