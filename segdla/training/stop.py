@@ -1,14 +1,17 @@
 """Stop in order: on a signal after the running step, and in all processes if one of them meets an error."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from segdla.errors import PeerError, UserError
 from segdla.machine import distributed
 from segdla.machine.signals import HANG_UP, ending_signals
-from segdla.machine.terminal import say
+from segdla.machine.terminal import console, say
 from segdla.training.state import Plan, Training
 
 Item = TypeVar("Item")
@@ -45,7 +48,9 @@ class StopSignal:
             signal.signal(number, handler)
 
     def _request(self, number: int, frame: Any) -> None:
-        self.signal = self.signal or signal.Signals(number)
+        if self.signal is None:
+            self.signal = signal.Signals(number)
+            _answer(self.signal)
         if number != HANG_UP and not distributed.launched():
             signal.signal(number, self._previous[number])
 
@@ -54,6 +59,15 @@ class StopSignal:
         number = distributed.highest(self.signal or 0)
         self.signal = self.signal or (signal.Signals(number) if number else None)
         return self.requested
+
+
+def _answer(received: signal.Signals) -> None:
+    """Say on stderr what a signal does, because the running step may take minutes, and a second one would lose it."""
+    if sys.stderr is None or not distributed.is_main() or console.quiet:
+        return
+    again = "" if received == HANG_UP or distributed.launched() else "; a second one ends it at once"
+    with suppress(OSError):  # and no print, which the signal may have interrupted
+        os.write(2, f"\n{received.name}: stopping after the running step{again}\n".encode("ascii"))
 
 
 def until_stopped(items: Iterable[Item], stop: StopSignal) -> Iterator[Item]:

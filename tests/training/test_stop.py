@@ -31,6 +31,13 @@ def test_the_first_signal_asks_for_a_stop_and_a_second_one_acts_as_before():
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_the_first_signal_is_answered_at_once(capfd):
+    with StopSignal():
+        os.kill(os.getpid(), signal.SIGTERM)
+        line = "SIGTERM: stopping after the running step; a second one ends it at once"
+        assert capfd.readouterr().err.strip() == line
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 def test_a_terminal_that_goes_away_asks_for_a_stop_however_often_it_says_so():
     with StopSignal() as stop:
