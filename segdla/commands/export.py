@@ -19,7 +19,7 @@ def add_arguments(parser: Parser) -> None:
         "--format", default="onnx", metavar="FORMAT", help="onnx, openvino, torch, ncnn or litert (default: onnx)"
     )
     parser.add_argument("--int8", action="store_true", help="put convolutions into int8, calibrated on training images")
-    size = "size of the images of a litert file of a network for masks (default: the validation images')"
+    size = "size of the images of a file for one size: litert's, and any of Swin (default: the validation images')"
     parser.add_argument("--size", type=positive, nargs=2, metavar=("H", "W"), help=size)
     parser.add_argument("--output", type=Path, metavar="FILE", help="file to write (default: beside the checkpoint)")
     images = "validation images to score it on (default: 20, or 200 if they are labelled as a whole)"

@@ -27,6 +27,7 @@ from segdla.inference.head import Head
 from segdla.inference.predictors import LogitsOf
 from segdla.machine.terminal import progress, say
 from segdla.models.dlaseg import DLASeg
+from segdla.models.from_config import has_windows
 
 NUM_IMAGES = 20
 """Validation images on which a file for masks is scored."""
@@ -121,6 +122,14 @@ def scorer_on(
     return Scorer(mean_iou, len(images))
 
 
+def is_for_one_size(config: Config, kind: str) -> bool:
+    """Return whether a file of this format, and of this network, is for images of one size.
+
+    Swin's windows can't be traced for all sizes: sympy is busy with them for longer than anybody waits.
+    """
+    return FORMATS[kind].ONE_SIZE or isinstance(config.data, WholeImagesConfig) or has_windows(config.model)
+
+
 def _size(config: Config, kind: str, size: tuple[int, int] | None) -> tuple[int, int] | None:
     """Return the size of a file's images; None if it takes any. Raises UserError if it isn't known."""
     if isinstance(config.data, WholeImagesConfig):
@@ -130,7 +139,7 @@ def _size(config: Config, kind: str, size: tuple[int, int] | None) -> tuple[int,
                 "leave out the size (--size)"
             )
         return config.data.crop
-    if not FORMATS[kind].ONE_SIZE:
+    if not is_for_one_size(config, kind):
         if size is not None:
             raise UserError(f"a {kind} file takes images of any size: leave out the size (--size)")
         return None
@@ -139,7 +148,8 @@ def _size(config: Config, kind: str, size: tuple[int, int] | None) -> tuple[int,
     try:
         height, width = open_split(config, "val").read(0)[0].shape[:2]
     except UserError as error:
-        raise UserError(f"a {kind} file is for one size: give --size HEIGHT WIDTH ({error})") from error
+        subject = f"{kind} file of {config.model.backbone}" if has_windows(config.model) else f"{kind} file"
+        raise UserError(f"a {subject} is for one size: give --size HEIGHT WIDTH ({error})") from error
     return height, width
 
 

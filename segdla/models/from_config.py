@@ -65,6 +65,13 @@ def build_backbone(model: ModelConfig) -> Backbone:
     return VARIANTS[model.backbone](level=AGGREGATIONS[model.aggregation], node=node)
 
 
+def has_windows(model: ModelConfig) -> bool:
+    """Return whether the backbone looks at windows of its maps, as Swin and others for images of one size do."""
+    if model.network is not None or not model.backbone.startswith(TIMM):
+        return False
+    return bool(published(model.backbone.removeprefix(TIMM)).fixed_input_size)
+
+
 def normalisation(model: ModelConfig) -> Normalisation:
     """Return mean and standard deviation of the images: the config's, else timm's for its backbone, else ImageNet's."""
     if model.network is None and model.backbone.startswith(TIMM):

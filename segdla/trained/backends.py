@@ -18,7 +18,7 @@ from segdla.data.from_config import open_split
 from segdla.data.source import Classes, Source
 from segdla.errors import UserError, quoted
 from segdla.export.formats import FORMATS, is_exported, open_file, write_file
-from segdla.export.from_config import calibration_images, scorer_on, validation_images
+from segdla.export.from_config import calibration_images, is_for_one_size, scorer_on, validation_images
 from segdla.inference.from_config import Predictor, head_of, num_logits
 from segdla.inference.head import SOFTMAX, WholeImage
 from segdla.inference.predictors import LogitsOf
@@ -190,14 +190,14 @@ def measure_backends(
     Raises UserError if one of them is unknown or not installed.
     """
     network, config, card = subject
-    chosen, pools = _chosen(chosen), config.model.decoder == "pool"
-    head = WholeImage() if pools else SOFTMAX
+    chosen = _chosen(chosen)
+    head = WholeImage() if config.model.decoder == "pool" else SOFTMAX
     stride, size = network.output_stride, work.size_for(config)
     start(device, "fp32")  # exported files compute in it
     bench = _Bench(work, config, card, work.images(config, card.classes))
     with tempfile.TemporaryDirectory() as folder:
         for kind in [backend for backend in chosen if backend in FORMATS]:  # first, as the rest changes the network
-            only_size = size if pools or FORMATS[kind].ONE_SIZE else None
+            only_size = size if is_for_one_size(config, kind) else None
             for precision in ("fp32", "int8") if int8 and FORMATS[kind].INT8 else ("fp32",):
                 path = Path(folder) / f"{precision}{FORMATS[kind].SUFFIX}"
                 calibration = calibration_images(config) if precision == "int8" else None

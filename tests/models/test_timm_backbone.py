@@ -17,6 +17,7 @@ from segdla.config import parse
 from segdla.data.source import Classes
 from segdla.errors import UserError
 from segdla.export.formats import open_file, write_file
+from segdla.export.from_config import is_for_one_size
 from segdla.export.graph import Graph, traced
 from segdla.export.verify import differences, pictures
 from segdla.models.fold import folded
@@ -137,6 +138,23 @@ def test_onnx_computes_the_same(name, tmp_path):
     write_file(network, Card({}, Classes(("a", "b", "c"), ((0, 0, 0),) * 3)), path, "onnx")
     exported = open_file(path, torch.device("cpu"))
     assert all(d.is_small for d in differences(network, exported, pictures([(20, 31), (65, 97)])))
+
+
+@pytest.mark.parametrize(("name", "expected"), [("timm/" + SWIN, True), ("timm/resnet18", False), ("dla34", False)])
+def test_files_of_a_network_with_windows_are_for_one_size(name, expected):
+    values = {"data": {"dataset": "scenes"}, "model": {"backbone": name, "output_stride": 4}}
+    assert is_for_one_size(parse(values), "onnx") == expected
+
+
+@pytest.mark.slow
+def test_onnx_of_a_network_with_windows_computes_the_same(tmp_path):
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    network, path = create_model(f"timm/{SWIN}", 3, output_stride=4).eval(), tmp_path / "network.onnx"
+    write_file(network, Card({}, Classes(("a", "b", "c"), ((0, 0, 0),) * 3)), path, "onnx", size=(96, 160))
+    exported = open_file(path, torch.device("cpu"))
+    assert exported.size == (96, 160)
+    assert all(d.is_small for d in differences(network, exported, pictures([(96, 160)])))
 
 
 def test_a_backbone_of_a_fixed_size_takes_any_if_timm_lets_it():
