@@ -19,7 +19,7 @@ from measure import RESULTS, run_training
 
 from segdla import load_config
 
-RECIPES = ("camvid_dla34", "camvid_compact", "camvid_compact_cpu")
+RECIPES = ("camvid_dla34", "camvid_compact", "camvid_compact_cpu", "camvid_lite0_cpu")
 TESTS = {
     "eval_test": (),
     "eval_test_multiscale": ("--multiscale",),

@@ -63,21 +63,14 @@ GPU_PLAN = {
     ),
 }
 
-ON_CPU = (
-    *("model.backbone=timm/tf_efficientnet_lite0", "model.weights=imagenet", "model.output_stride=8", "model.node=sum"),
-    *("train.precision=fp32", "train.lr=0.001", "train.steps=500", "train.warmup_steps=50", "train.ema=0.99"),
-    *("train.eval_every=1000", TRAIN_ALONE),
-)
-COMPACT_ON_CPU, FEW_ON_CPU = "configs/camvid_compact_cpu.yaml", (*ON_CPU, *FEW)
+ON_CPU = "configs/camvid_lite0_cpu.yaml"
 CPU_PLAN = {
-    "all labels": Training(COMPACT_ON_CPU, ON_CPU),
-    "an eighth labelled": Training(COMPACT_ON_CPU, FEW_ON_CPU),
+    "all labels": Training(ON_CPU),
+    "an eighth labelled": Training(ON_CPU, FEW),
     "an eighth labelled, the others by the network of that eighth": Training(
-        COMPACT_ON_CPU, (*FEW_ON_CPU, "data.unlabelled={rest}", "train.teacher={runs}/an_eighth_labelled_0")
+        ON_CPU, (*FEW, "data.unlabelled={rest}", "train.teacher={runs}/an_eighth_labelled_0")
     ),
-    "an eighth labelled, the others by its own average": Training(
-        COMPACT_ON_CPU, (*FEW_ON_CPU, "data.unlabelled={rest}")
-    ),
+    "an eighth labelled, the others by its own average": Training(ON_CPU, (*FEW, "data.unlabelled={rest}")),
 }
 PLANS = {"gpu": GPU_PLAN, "cpu": CPU_PLAN}
 
