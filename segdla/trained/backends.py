@@ -148,8 +148,8 @@ def measure_named(
         return
     subject = open_subject(name, overrides)
     network, (height, width) = subject.network, work.size_for(subject.config)
-    parameters, macs = sum(p.numel() for p in network.parameters()), count_macs(network, height, width)
-    size = f"{parameters / 1e6:.2f} M parameters, {macs / 1e9:.3g} GMAC at {height}x{width}"
+    parameters, gmac = sum(p.numel() for p in network.parameters()), count_macs(network, height, width) / 1e9
+    size = f"{parameters / 1e6:.2f} M parameters, {gmac:.{1 if gmac >= 1 else 3}f} GMAC at {height}x{width}"
     say(f"{subject.config.model.title}: {size}")
     yield from measure_backends(subject, device, work, chosen, int8)
 

@@ -82,6 +82,13 @@ def test_each_backend_is_scored_as_segdla_test_scores(scenes_run):
     assert measurement.figures["mean_iou"] == measurement.score
 
 
+@pytest.mark.parametrize(("macs", "words"), [(2.4567e12, "2456.7 GMAC"), (2.46e7, "0.025 GMAC")])
+def test_the_size_of_a_large_and_of_a_small_network(config, capsys, monkeypatch, macs, words):
+    monkeypatch.setattr("segdla.trained.backends.count_macs", lambda *_: macs)
+    next(measure_named("mine", {}, CPU, WORK, ["eager"]))
+    assert words in capsys.readouterr().out
+
+
 def test_on_images_of_other_classes_nothing_is_scored(checkpoint, capsys):
     (measurement,) = measure_backends(open_subject(str(checkpoint), {}), CPU, WORK._replace(num_images=2), ["eager"])
     assert measurement.score is None
