@@ -75,7 +75,7 @@ def settings(data: str, seed: int, epochs: int, work: Path) -> tuple[str, ...]:
         "data.workers=0",
     )
     if data == "scenes":
-        return (*common, "model.decoder=ida")
+        return (*common, "model.output_stride=2", "model.node=null", "model.backbone_node=null")
     drive = next(drive for drive, its_seed in HELD_OUT.items() if its_seed == seed)
     crop = [side // 2 for side in load_config(CONFIGS[data], {"data.root": "."}).data.crop]
     return (*common, f"data.root={work / drive}", f"data.crop={crop}", "data.cache=ram", "data.train_on_val=false")

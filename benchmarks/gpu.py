@@ -207,8 +207,7 @@ def resume(keep: Keep, device: torch.device, authors: str | None, size: tuple[in
     """Train, stopped and resumed, and compare every tensor with an undisturbed run's."""
     images = {"data.train": 4 * batch, "data.val": 2, "data.workers": 0, "data.size": size, "data.crop": size}
     run = {"train.epochs": 4, "train.batch_size": batch, "train.deterministic": True, "train.device": str(device)}
-    network = {"model.backbone": "dla34", "model.decoder": "ida", "train.precision": "bf16"}
-    config = segdla.load_config("quickstart", images | run | network)
+    config = segdla.load_config("quickstart", images | run | {"model.backbone": "dla34", "train.precision": "bf16"})
     with tempfile.TemporaryDirectory() as folder:
         whole = segdla.train(config, name="whole", runs=folder, loss=cross_entropy).folder
         stopped = segdla.train(config, name="stopped", runs=folder, loss=_Stopping(7))
