@@ -161,7 +161,7 @@ def without_weights(name: str) -> str:
     if url := published(name).url:
         return f"the weights of timm/{name} are on no hub; download {url}, and set model.weights to it"
     others = _nearest(name, library().list_pretrained())
-    return f"timm publishes no weights for {name}{others}; leave model.weights out to begin at random"
+    return f"timm publishes no weights for {name}{others}; name others, or none to begin at random"
 
 
 def _features(name: str, **settings: Any) -> Any:

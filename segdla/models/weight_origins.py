@@ -96,7 +96,7 @@ class PublishedWeights:
     @property
     def _remedy(self) -> str:
         url = hub_library(self.name).hf_hub_url(self.repo, self.file)
-        return f"download {url} as {self._by_hand}{self.otherwise}, or set model.weights to another file"
+        return f"download {url} as {self._by_hand}{self.otherwise}, or name another file"
 
 
 @dataclass(frozen=True)

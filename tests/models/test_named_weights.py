@@ -95,7 +95,7 @@ def test_without_a_network_one_line_says_which_file_to_put_where(hub, classifica
     for ask in (lambda: about_weights(config(weights="imagenet").model), lambda: completed(config(weights="imagenet"))):
         with pytest.raises(UserError) as error:
             ask()
-        assert f"/timm/dla46_c.in1k/resolve/main/model.safetensors as {place}, or set model.wei" in str(error.value)
+        assert f"/timm/dla46_c.in1k/resolve/main/model.safetensors as {place}, or name another file" in str(error.value)
     save_file(classification, place)
     assert_starts_from("imagenet", classification)
     assert hub.asked == []
