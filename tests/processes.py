@@ -27,6 +27,8 @@ def start(work, *args, rank=0, world_size=1, port=None):
     """Start ``work(*args)`` in a process of its own, one of ``world_size``; return the process."""
     process = CONTEXT.Process(target=_run, args=(work, args, rank, world_size, port))
     process.start()
+    # Else any thread that starts another process asks how this one has ended, and only the first to ask is told.
+    multiprocessing.process._children.discard(process)
     return process
 
 
