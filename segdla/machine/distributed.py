@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributed import distributed_c10d
 from torch.nn.parallel import DistributedDataParallel
 
-from segdla.errors import PeerError, UserError
+from segdla.errors import PeerError, UserError, one_line
 from segdla.machine.fresh_store import fresh_store
 from segdla.machine.terminal import say
 from segdla.machine.whereabouts import Whereabouts, timeout
@@ -46,7 +46,13 @@ def process_group(patience: timedelta | None = None) -> Iterator[None]:
         yield
         return
     limit = timeout(os.environ.get("SEGDLA_COLLECTIVE_TIMEOUT")) or patience or dist.default_pg_timeout
-    store, own_rank, processes = next(dist.rendezvous("env://", timeout=limit))
+    try:
+        store, own_rank, processes = next(dist.rendezvous("env://", timeout=limit))
+    except dist.DistError as error:
+        raise UserError(
+            f"not all {os.environ.get('WORLD_SIZE')} processes began within {limit.total_seconds():g} s "
+            f"({one_line(str(error).splitlines()[0])}); look for what kept the others"
+        ) from error
     store = fresh_store(store, own_rank, processes, limit)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=own_rank, world_size=processes, timeout=limit)

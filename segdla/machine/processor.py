@@ -18,7 +18,7 @@ def has_fast_bf16() -> bool:
     """Return whether the processor computes convolutions faster in bf16 than in float32.
 
     On x86 it does with AMX, and AMD's with AVX-512's instructions for bf16. A Xeon without AMX has these too, and takes
-    1.4 times as long with them as in float32 (``benchmarks/choices.py``). Without either, bf16 is emulated.
+    1.5 times as long with them as in float32 (``benchmarks/choices.py``). Without either, bf16 is emulated.
     """
     capability = torch.backends.cpu.get_cpu_capability()
     if capability != "AVX512":

@@ -25,11 +25,13 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 1, stri
 class GroupedConv(nn.Conv2d):
     """A convolution of groups of channels, in float32 where a processor is to compute its gradients.
 
-    oneDNN's backward pass of one takes two to five times as long in bf16. Its forward pass does not.
+    oneDNN's backward pass of one is slow in bf16, and its forward pass is not: a step of EfficientNet-Lite0 took 1.5
+    times as long (``benchmarks/choices.py``).
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu"):
+        is_slow = self.groups > 1 and x.device.type == "cpu" and torch.is_grad_enabled()
+        if is_slow and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())
         return super().forward(x)

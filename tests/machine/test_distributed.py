@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from distributed_work import (
 )
 from processes import run_together
 from support import ROOT, run_tool
+
+from segdla.errors import UserError
+from segdla.machine.distributed import process_group
 
 TINY = {
     "data.size": "[32, 48]", "data.crop": "[32, 32]", "data.train": 10, "data.val": 3, "data.workers": 0,
@@ -93,3 +97,15 @@ def test_a_batch_that_cannot_be_dealt_out(tmp_path):
     train = ("train", QUICKSTART, "--runs", tmp_path, *OVERRIDES, "train.batch_size=5")
     assert run_together(run_tool, *train) == [2, 2]
     assert not any(tmp_path.iterdir())
+
+
+def test_a_process_that_is_alone_says_so(monkeypatch):
+    monkeypatch.setenv("SEGDLA_COLLECTIVE_TIMEOUT", "1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_PORT": port}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.raises(UserError, match=r"began within 1 s|have not begun within 1 s"), process_group():
+        pass

@@ -1,7 +1,6 @@
 """Processes that torchrun starts again find each other, though the store still holds what those before them wrote."""
 
-import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
@@ -37,13 +36,12 @@ def test_processes_that_are_started_again_share_a_new_part(begin, order):
     earlier = [part.result() for part in begin(0, 1, 2)]
     parts = []
     for rank in order:
+        assert not wait(parts, 0.1, FIRST_COMPLETED).done  # none takes an earlier one's answer
         parts += begin(rank)
-        time.sleep(0.1)
-        assert len(parts) == SIZE or not any(part.done() for part in parts)  # none takes an earlier one's answer
     assert_together_and_apart([part.result() for part in parts], earlier)
 
 
-def test_a_process_lost_before_all_had_begun_leaves_nothing_behind(begin, threads):
+def test_a_process_lost_before_all_had_begun_leaves_nothing_behind(begin):
     first, other = begin(0, 1, limit=timedelta(seconds=0.1))
     with pytest.raises(UserError, match=r"1 of 3 processes have not begun within 0.1 s \(process 2\); look for"):
         first.result()
@@ -52,7 +50,7 @@ def test_a_process_lost_before_all_had_begun_leaves_nothing_behind(begin, thread
     assert_together_and_apart([part.result() for part in begin(1, 2, 0)], [])
 
 
-def test_all_others_wait_for_the_first_as_long_as_is_said(threads):
+def test_all_others_wait_for_the_first_as_long_as_is_said():
     store = dist.HashStore()
     store.set_timeout(timedelta(seconds=0.1))
     with pytest.raises(UserError, match=r"process 0 of 3 has not begun within 0.1 s; look for what kept it"):
