@@ -36,6 +36,15 @@ def _alike():
 
 
 @pytest.fixture
+def two_threads():
+    """PyTorch computes with two threads, whatever the machine has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def tool(monkeypatch, tmp_path):
     """``tool("train")(*argv)`` runs the command of tools/train.py in an empty folder and returns its exit status."""
     monkeypatch.chdir(tmp_path)

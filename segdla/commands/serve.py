@@ -58,13 +58,15 @@ def main(args: argparse.Namespace) -> int:
         from segdla.trained.serve.listen import bind, serve
     except ModuleNotFoundError as error:
         raise UserError(f'the package {error.name} is not installed; pip install "segdla[serve]"') from error
+    from segdla.machine.openmp import computing_alone
     from segdla.trained.segmenter import load
 
     with bind(args.host, args.port) as listening:  # first, since loading takes seconds
         window = tuple(args.window) if args.window else None
-        segmenter = load(
-            args.checkpoint, args.device, multiscale=args.multiscale, flip=args.flip, window=window, runs=args.runs
-        )
+        with computing_alone():  # the processor is for the thread that answers
+            segmenter = load(
+                args.checkpoint, args.device, multiscale=args.multiscale, flip=args.flip, window=window, runs=args.runs
+            )
         trained = segmenter.trained
         say(f"{trained.origin}: {len(segmenter.classes)} classes, {trained.device}, {trained.machine}")
         limits = Limits(args.max_upload * 10**6, args.max_pixels * 10**6, args.max_frames, args.waiting)

@@ -44,12 +44,14 @@ def in_threads(call: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
 class Background:
     """Threads that run calls; a context that ends when all calls are done.
 
+    PyTorch computes in each of them without further threads, which are the main thread's.
+
     Few calls may wait, so that memory stays bounded: ``do`` blocks while ``waiting`` of them are not done. An error of
     a call is raised by a later ``do`` or ``settle``, or at the end of the context.
     """
 
     def __init__(self, threads: int = 2, waiting: int = 8):
-        self._pool = ThreadPoolExecutor(threads)
+        self._pool = ThreadPoolExecutor(threads, initializer=_compute_alone)
         self._calls: deque[Future] = deque()
         self._waiting = waiting
 
@@ -75,6 +77,12 @@ class Background:
         self._pool.shutdown(wait=True)  # after a failure too: what has been computed is worth writing
         if failure is None:
             self.settle()
+
+
+def _compute_alone() -> None:
+    from segdla.machine.openmp import compute_alone  # PyTorch is imported by those who need it
+
+    compute_alone()
 
 
 def ahead(

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+import torch
 from processes import start
 from serving import serve_in
 
@@ -46,6 +47,15 @@ def test_the_extra_is_missing(fails, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     monkeypatch.delitem(sys.modules, "segdla.trained.serve.listen")
     assert 'the package uvicorn is not installed; pip install "segdla[serve]"' in fails("serve")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' OpenMP lets idle threads be")
+def test_the_processor_is_for_the_thread_that_answers(fails, monkeypatch, two_threads):
+    def load(*_, **__):
+        raise UserError(f"opened with {torch.get_num_threads()} threads")
+
+    monkeypatch.setattr("segdla.trained.segmenter.load", load)
+    assert "opened with 1 threads" in fails("serve", "--port=0") and torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
